@@ -1,0 +1,50 @@
+package market
+
+import "time"
+
+// EventKind says what happened. Do not renumber.
+type EventKind uint8
+
+// Kinds of event. Which fields of [Event] are set follows from the name: an
+// order event has an OrderID, a bid or lease event also a provider.
+const (
+	EventDeploymentCreated  EventKind = 1
+	EventDeploymentUpdated  EventKind = 2
+	EventDeploymentClosed   EventKind = 3
+	EventGroupStarted       EventKind = 4
+	EventGroupPaused        EventKind = 5
+	EventGroupClosed        EventKind = 6
+	EventOrderCreated       EventKind = 7
+	EventOrderClosed        EventKind = 8
+	EventBidCreated         EventKind = 9
+	EventBidClosed          EventKind = 10
+	EventLeaseCreated       EventKind = 11
+	EventLeaseClosed        EventKind = 12
+	EventAccountDeposited   EventKind = 13
+	EventAccountOverdrawn   EventKind = 14
+	EventPaymentWithdrawn   EventKind = 15
+	EventProviderChanged    EventKind = 16
+	EventCertificateChanged EventKind = 17
+)
+
+// String returns a kebab-case name, for example "order-created".
+func (k EventKind) String() string {
+	return stateName([]string{
+		"", "deployment-created", "deployment-updated", "deployment-closed", "group-started", "group-paused", "group-closed", "order-created", "order-closed", "bid-created", "bid-closed", "lease-created", "lease-closed", "account-deposited", "account-overdrawn", "payment-withdrawn", "provider-changed", "certificate-changed",
+	}, uint8(k))
+}
+
+// Event is news from a block. It names what changed and carries no facts:
+// whoever receives it reads the state and acts on that.
+type Event struct {
+	Kind EventKind `json:"kind"`
+	// ID has the parts that the kind calls for, the others are zero.
+	ID LeaseID `json:"id"`
+}
+
+// Block is what happened at one height.
+type Block struct {
+	Height int64     `json:"height"`
+	Time   time.Time `json:"time"`
+	Events []Event   `json:"events"`
+}

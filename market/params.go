@@ -1,0 +1,82 @@
+package market
+
+import "fmt"
+
+// Params are the rules of a market that its operators set.
+type Params struct {
+	// MinDeposits lists the denominations that leases may be settled in, each
+	// with the least a deployment must be opened with.
+	MinDeposits Coins `json:"min_deposits"`
+	// BidDeposits lists the denominations a bid's deposit may be in, each with
+	// its least amount.
+	BidDeposits Coins `json:"bid_deposits"`
+	// MaxBids bounds the bids open on one order at a time.
+	MaxBids uint32 `json:"max_bids"`
+	// OrderLifetimeBlocks is after how many blocks an open order expires and
+	// its group is paused; 0 means never.
+	OrderLifetimeBlocks int64 `json:"order_lifetime_blocks"`
+	// GraceBlocks is how long an overdrawn account may be revived by a deposit
+	// before its leases close; 0 closes them at once.
+	GraceBlocks int64 `json:"grace_blocks"`
+	// FeePerMyriad is the market's part of what providers withdraw, in
+	// hundredths of a percent, 0 to 10000.
+	FeePerMyriad uint32 `json:"fee_per_myriad"`
+	// Limits bound what may be asked for.
+	Limits Limits `json:"limits"`
+}
+
+// Limits bound the size of a deployment. All are inclusive.
+type Limits struct {
+	MaxGroups           uint32 `json:"max_groups"`
+	MaxUnitsPerGroup    uint32 `json:"max_units_per_group"`
+	MaxReplicasPerUnit  uint32 `json:"max_replicas_per_unit"`
+	MaxAttributes       uint32 `json:"max_attributes"`
+	MaxVolumesPerUnit   uint32 `json:"max_volumes_per_unit"`
+	MaxEndpointsPerUnit uint32 `json:"max_endpoints_per_unit"`
+	MaxSigners          uint32 `json:"max_signers"`
+	MaxMilliCores       uint64 `json:"max_milli_cores"`
+	MaxMemoryBytes      uint64 `json:"max_memory_bytes"`
+	MaxStorageBytes     uint64 `json:"max_storage_bytes"`
+	MaxGPUs             uint64 `json:"max_gpus"`
+}
+
+// DefaultParams returns the rules a new market starts with, settling in the
+// denominations given. The limits per unit are those of the Akash chain; the
+// bounds on groups, units and replicas are those its source names.
+func DefaultParams(denoms ...string) Params {
+	p := Params{
+		MaxBids:      20,
+		GraceBlocks:  0,
+		FeePerMyriad: 0,
+		Limits: Limits{
+			MaxGroups: 20, MaxUnitsPerGroup: 20, MaxReplicasPerUnit: 50,
+			MaxAttributes: 100, MaxVolumesPerUnit: 16, MaxEndpointsPerUnit: 64, MaxSigners: 16,
+			MaxMilliCores: 384_000, MaxMemoryBytes: 2 << 40, MaxStorageBytes: 32 << 40, MaxGPUs: 24,
+		},
+	}
+	for _, d := range denoms {
+		p.MinDeposits, _ = p.MinDeposits.Add(NewCoin(d, 500_000)) // cannot overflow
+		p.BidDeposits, _ = p.BidDeposits.Add(NewCoin(d, 500_000))
+	}
+	return p
+}
+
+// Validate checks the parameters. The error wraps [ErrInvalid].
+func (p Params) Validate() error {
+	switch {
+	case len(p.MinDeposits) == 0 || len(p.BidDeposits) == 0:
+		return fmt.Errorf("market: params: %w: at least one denomination for deployments and for bids", ErrInvalid)
+	case p.MaxBids == 0:
+		return fmt.Errorf("market: params: %w: max_bids must be at least 1", ErrInvalid)
+	case p.OrderLifetimeBlocks < 0 || p.GraceBlocks < 0:
+		return fmt.Errorf("market: params: %w: block counts must not be negative", ErrInvalid)
+	case p.FeePerMyriad > 10_000:
+		return fmt.Errorf("market: params: %w: fee_per_myriad must be at most 10000", ErrInvalid)
+	}
+	for _, c := range append(p.MinDeposits[:len(p.MinDeposits):len(p.MinDeposits)], p.BidDeposits...) {
+		if err := ValidateDenom(c.Denom); err != nil {
+			return err
+		}
+	}
+	return nil
+}
