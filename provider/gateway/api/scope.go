@@ -1,0 +1,36 @@
+package api
+
+import "slices"
+
+// Scope is a right that a credential grants and a route needs, in the spelling
+// of AEP-64. Every route of the gateway names exactly one.
+type Scope string
+
+// Scopes. They leave the process in tokens: do not rename.
+const (
+	// ScopePublic needs no credential.
+	ScopePublic Scope = "public"
+	// ScopeAny needs a valid credential, whatever it grants.
+	ScopeAny             Scope = "any"
+	ScopeSendManifest    Scope = "send-manifest"
+	ScopeGetManifest     Scope = "get-manifest"
+	ScopeLogs            Scope = "logs"
+	ScopeShell           Scope = "shell"
+	ScopeEvents          Scope = "events"
+	ScopeStatus          Scope = "status"
+	ScopeRestart         Scope = "restart"
+	ScopeHostnameMigrate Scope = "hostname-migrate"
+	ScopeIPMigrate       Scope = "ip-migrate"
+	ScopeAttestation     Scope = "attestation"
+)
+
+// GrantableScopes returns the scopes a token can grant, in the order of AEP-64.
+func GrantableScopes() []Scope {
+	return []Scope{
+		ScopeSendManifest, ScopeGetManifest, ScopeLogs, ScopeShell, ScopeEvents, ScopeStatus,
+		ScopeRestart, ScopeHostnameMigrate, ScopeIPMigrate, ScopeAttestation,
+	}
+}
+
+// Grantable reports whether a token can grant the scope.
+func (s Scope) Grantable() bool { return slices.Contains(GrantableScopes(), s) }
