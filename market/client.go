@@ -16,8 +16,10 @@ type Client interface {
 }
 
 // Reader reads committed state. A method for one thing returns an error that
-// wraps [ErrNotFound] when it does not exist. A list is sorted by ID; it is
-// returned whole up to the page limit, with the token to go on from.
+// wraps [ErrNotFound] when it does not exist. A list is sorted by ID and comes
+// in pages, each with the token to go on from, "" at the end. A host bounds its
+// work: a page may be shorter than its limit, even empty, and still have a
+// token. [All] reads a list to its end.
 type Reader interface {
 	ChainReader
 	DeploymentReader
@@ -60,12 +62,14 @@ type LeaseReader interface {
 	Payment(ctx context.Context, id LeaseID) (Payment, error)
 }
 
-// RegistryReader reads providers and certificates.
+// RegistryReader reads providers, what auditors say of them, and certificates.
 type RegistryReader interface {
 	Provider(ctx context.Context, owner Address) (Provider, error)
 	Providers(ctx context.Context, p Page) ([]Provider, string, error)
 	Certificate(ctx context.Context, id CertificateID) (Certificate, error)
 	Certificates(ctx context.Context, owner Address, p Page) ([]Certificate, string, error)
+	// Audits returns what auditors say of a provider, expired words too.
+	Audits(ctx context.Context, provider Address, p Page) ([]Audit, string, error)
 }
 
 // Writer submits messages.
@@ -117,6 +121,34 @@ type Page struct {
 	Token string
 	// Limit is the most to return, 1 to [MaxPageLimit]; 0 means [DefaultPageLimit].
 	Limit int
+}
+
+// All reads a list page after page, for example
+//
+//	market.All(func(p market.Page) ([]market.Order, string, error) { return r.Orders(ctx, f, p) })
+//
+// It ends after the first error, which it yields with a zero value.
+func All[T any](list func(Page) ([]T, string, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		p := Page{Limit: MaxPageLimit}
+		for {
+			items, next, err := list(p)
+			for _, item := range items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if err != nil {
+				var zero T
+				yield(zero, err)
+				return
+			}
+			if next == "" {
+				return
+			}
+			p.Token = next
+		}
+	}
 }
 
 // DeploymentFilter selects deployments. Zero fields match all.

@@ -6,7 +6,9 @@ import "time"
 type EventKind uint8
 
 // Kinds of event. Which fields of [Event] are set follows from the name: an
-// order event has an OrderID, a bid or lease event also a provider.
+// order event has an OrderID; a bid, lease or payment event also a provider; an
+// account event a DeploymentID. A provider's or audit's event has only the
+// provider, a certificate's only the owner.
 const (
 	EventDeploymentCreated  EventKind = 1
 	EventDeploymentUpdated  EventKind = 2
@@ -25,12 +27,13 @@ const (
 	EventPaymentWithdrawn   EventKind = 15
 	EventProviderChanged    EventKind = 16
 	EventCertificateChanged EventKind = 17
+	EventAuditChanged       EventKind = 18
 )
 
 // String returns a kebab-case name, for example "order-created".
 func (k EventKind) String() string {
 	return stateName([]string{
-		"", "deployment-created", "deployment-updated", "deployment-closed", "group-started", "group-paused", "group-closed", "order-created", "order-closed", "bid-created", "bid-closed", "lease-created", "lease-closed", "account-deposited", "account-overdrawn", "payment-withdrawn", "provider-changed", "certificate-changed",
+		"", "deployment-created", "deployment-updated", "deployment-closed", "group-started", "group-paused", "group-closed", "order-created", "order-closed", "bid-created", "bid-closed", "lease-created", "lease-closed", "account-deposited", "account-overdrawn", "payment-withdrawn", "provider-changed", "certificate-changed", "audit-changed",
 	}, uint8(k))
 }
 

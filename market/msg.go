@@ -110,6 +110,17 @@ type RevokeCertificate struct {
 	ID CertificateID `json:"id"`
 }
 
+// SignAudit says that a provider has attributes. It replaces what the auditor
+// said of the provider before. Anyone may; tenants name whom they believe.
+type SignAudit struct {
+	Audit Audit `json:"audit"`
+}
+
+// RevokeAudit takes an auditor's word back.
+type RevokeAudit struct {
+	ID AuditID `json:"id"`
+}
+
 // Signer implements [Msg].
 func (m CreateDeployment) Signer() Address { return m.ID.Owner }
 
@@ -160,3 +171,9 @@ func (m CreateCertificate) Signer() Address { return m.Owner }
 
 // Signer implements [Msg].
 func (m RevokeCertificate) Signer() Address { return m.ID.Owner }
+
+// Signer implements [Msg].
+func (m SignAudit) Signer() Address { return m.Audit.ID.Auditor }
+
+// Signer implements [Msg].
+func (m RevokeAudit) Signer() Address { return m.ID.Auditor }

@@ -227,7 +227,10 @@ type Order struct {
 	// Bids counts the bids now open on the order.
 	Bids      uint32 `json:"bids"`
 	CreatedAt int64  `json:"created_at"`
-	ClosedAt  int64  `json:"closed_at,omitempty"`
+	// ExpiresAt is the height at which the order closes if no bid has won by
+	// then, 0 for never.
+	ExpiresAt int64 `json:"expires_at,omitempty"`
+	ClosedAt  int64 `json:"closed_at,omitempty"`
 }
 
 // Bid is a provider's offer on an order.
@@ -260,8 +263,9 @@ type Deposit struct {
 	Balance   Coin    `json:"balance"`
 }
 
-// MaxDepositors bounds the deposits an account holds at a time; a further
-// deposit of a depositor already there in the same denomination is added to it.
+// MaxDepositors bounds the deposits of others than the tenant that an account
+// holds at a time; a further deposit of a depositor already there in the same
+// denomination is added to it. The tenant always finds room.
 const MaxDepositors = 16
 
 // Account is the escrow account of a deployment. Its payments are separate
@@ -277,6 +281,10 @@ type Account struct {
 	SettledAt int64 `json:"settled_at"`
 	// OverdrawnAt is the height at which funds ran out, 0 while they last.
 	OverdrawnAt int64 `json:"overdrawn_at,omitempty"`
+	// DueAt is the height at which the market acts on the account by itself if
+	// nobody does before: where funds run out, or where the grace of an
+	// overdrawn account ends. 0 is never.
+	DueAt int64 `json:"due_at,omitempty"`
 }
 
 // Funds sums the deposits by denomination.
@@ -298,12 +306,18 @@ type Payment struct {
 	Price Price        `json:"price"`
 	// Balance is earned and not yet withdrawn, whole units.
 	Balance Amount `json:"balance"`
-	// Fraction is earned but not yet a whole unit: below 1, carried on.
+	// Fraction is earned but not yet a whole unit: below 1, carried on. What is
+	// left of it at the end of the lease stays with the tenant.
 	Fraction Decimal `json:"fraction"`
-	// Withdrawn went to the provider so far (before the market's fee).
+	// Withdrawn went to the provider so far, before the market's fee.
 	Withdrawn Amount `json:"withdrawn"`
-	// Unpaid is what was due when the account was overdrawn.
-	Unpaid Decimal `json:"unpaid"`
+	// FeeCarry is the market's fee that was not yet a whole unit, in
+	// ten-thousandths of a unit, below 10000.
+	FeeCarry uint32 `json:"fee_carry,omitempty"`
+	// Unpaid is due since the funds ran out and not paid, whole units. A deposit
+	// pays it first; what is left of it at the end of the lease is the
+	// provider's loss.
+	Unpaid Amount `json:"unpaid"`
 }
 
 // Provider is a registered seller of capacity.
@@ -358,4 +372,26 @@ type Certificate struct {
 	DER       []byte    `json:"der"`
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
+}
+
+// AuditID names what an auditor says of a provider.
+type AuditID struct {
+	Provider Address `json:"provider"`
+	Auditor  Address `json:"auditor"`
+}
+
+// String returns "provider/auditor".
+func (id AuditID) String() string { return string(id.Provider) + "/" + string(id.Auditor) }
+
+// AppendKey appends the binary key; see [Address.AppendKey].
+func (id AuditID) AppendKey(b []byte) []byte { return id.Auditor.AppendKey(id.Provider.AppendKey(b)) }
+
+// Audit is an auditor's word that a provider has certain attributes. It counts
+// for orders that name the auditor; see [SignedBy].
+type Audit struct {
+	ID         AuditID    `json:"id"`
+	Attributes Attributes `json:"attributes"`
+	// ExpiresAt is the block time from which the word no longer counts; the zero
+	// time is never.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
