@@ -279,7 +279,8 @@ type Account struct {
 	Transferred Coins `json:"transferred"`
 	// SettledAt is the height up to which every open payment is settled.
 	SettledAt int64 `json:"settled_at"`
-	// OverdrawnAt is the height at which funds ran out, 0 while they last.
+	// OverdrawnAt is the height at which funds first fell short of what is due
+	// and still unpaid, 0 while nothing is: the lowest of its payments'.
 	OverdrawnAt int64 `json:"overdrawn_at,omitempty"`
 	// DueAt is the height at which the market acts on the account by itself if
 	// nobody does before: where funds run out, or where the grace of an
@@ -318,6 +319,8 @@ type Payment struct {
 	// pays it first; what is left of it at the end of the lease is the
 	// provider's loss.
 	Unpaid Amount `json:"unpaid"`
+	// OverdrawnAt is the height since which Unpaid is not zero, 0 while it is.
+	OverdrawnAt int64 `json:"overdrawn_at,omitempty"`
 }
 
 // Provider is a registered seller of capacity.

@@ -1,0 +1,215 @@
+package lease
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/moorage-dev/moorage/market"
+)
+
+// Book is an escrow account with its payments that are not closed. Its methods
+// change it in place; after an error it is to be thrown away. The slices a Book
+// was made with are never written to, so that what was loaded from storage may
+// be shared. Heights must not go back. Not safe for concurrent use.
+type Book struct {
+	Account market.Account
+	// Payments are sorted by the binary key of their IDs.
+	Payments []market.Payment
+}
+
+// Open returns the book of a new account, without money.
+func Open(id market.DeploymentID, height int64) *Book {
+	return &Book{Account: market.Account{ID: id, State: market.AccountOpen, SettledAt: height}}
+}
+
+// Load returns the book of an account as stored, with its payments that are not
+// closed, in the order of their keys.
+func Load(a market.Account, payments []market.Payment) *Book {
+	return &Book{Account: a, Payments: slices.Clone(payments)}
+}
+
+// Deposit settles, adds money from a depositor, and pays unpaid dues of that
+// denomination as far as it goes. A deposit of nothing is [market.ErrInvalid], one
+// into a closed account [market.ErrState], one depositor too many
+// [market.ErrLimit].
+func (b *Book) Deposit(height int64, from market.Address, c market.Coin) error {
+	if c.Amount.IsZero() {
+		return market.Refuse(market.ErrInvalid, "deposit-zero", "a deposit of %s", c)
+	}
+	if err := b.Settle(height); err != nil {
+		return err
+	}
+	if err := b.addDeposit(market.Deposit{Depositor: from, Height: height, Balance: c}); err != nil {
+		return err
+	}
+	if err := b.payDebt(c.Denom); err != nil {
+		return err
+	}
+	b.refresh()
+	return nil
+}
+
+func (b *Book) addDeposit(d market.Deposit) error {
+	deposits := slices.Clone(b.Account.Deposits)
+	defer func() { b.Account.Deposits = deposits }()
+	strangers := 0
+	for i, have := range deposits {
+		if have.Depositor == d.Depositor && have.Balance.Denom == d.Balance.Denom {
+			sum, err := have.Balance.Amount.Add(d.Balance.Amount)
+			deposits[i].Balance.Amount = sum
+			return err
+		}
+		if have.Depositor != b.Account.ID.Owner {
+			strangers++
+		}
+	}
+	if d.Depositor != b.Account.ID.Owner && strangers >= market.MaxDepositors {
+		return market.Refuse(market.ErrLimit, "account-depositors", "account %s has %d depositors", b.Account.ID, strangers)
+	}
+	deposits = append(deposits, d)
+	return nil
+}
+
+// Start settles and adds a payment that runs from this height on. A price of
+// zero is [market.ErrInvalid], a payment that is there already
+// [market.ErrExists], an overdrawn or closed account [market.ErrState].
+func (b *Book) Start(height int64, id market.LeaseID, price market.Price) error {
+	if price.AmountPerBlock.IsZero() {
+		return market.Refuse(market.ErrInvalid, "payment-price-zero", "lease %s at %s", id, price)
+	}
+	if err := b.Settle(height); err != nil {
+		return err
+	}
+	if b.Account.State != market.AccountOpen {
+		return market.Refuse(market.ErrState, "account-overdrawn", "account %s is %s", b.Account.ID, b.Account.State)
+	}
+	i, found := b.find(id)
+	if found {
+		return fmt.Errorf("lease: payment %s: %w", id, market.ErrExists)
+	}
+	b.Payments = slices.Insert(b.Payments, i, market.Payment{ID: id, State: market.AccountOpen, Price: price})
+	return nil
+}
+
+// Payout is money that leaves a payment.
+type Payout struct {
+	// Provider receives Net; Net plus Fee is what the payment had earned.
+	Provider market.Address
+	Net, Fee market.Coin
+}
+
+// Withdraw settles and takes out all that a payment has earned. feePerMyriad is
+// the market's part, in hundredths of a percent, 0 to 10000; parts of a unit of
+// it are carried on, so that many small withdrawals cost the same as one.
+// Twice in a block takes out nothing the second time. An unknown or closed
+// payment is [market.ErrNotFound].
+func (b *Book) Withdraw(height int64, id market.LeaseID, feePerMyriad uint32) (Payout, error) {
+	if err := b.Settle(height); err != nil {
+		return Payout{}, err
+	}
+	i, found := b.find(id)
+	if !found {
+		return Payout{}, fmt.Errorf("lease: payment %s: %w", id, market.ErrNotFound)
+	}
+	return payOut(&b.Payments[i], feePerMyriad)
+}
+
+// Stop settles, ends a payment and takes out all that it has earned. The closed
+// payment leaves the book. From then on it costs nothing. Errors are those of
+// [Book.Withdraw].
+func (b *Book) Stop(height int64, id market.LeaseID, feePerMyriad uint32) (market.Payment, Payout, error) {
+	out, err := b.Withdraw(height, id, feePerMyriad)
+	if err != nil {
+		return market.Payment{}, Payout{}, err
+	}
+	i, _ := b.find(id)
+	p := b.Payments[i]
+	p.State = market.AccountClosed
+	b.Payments = slices.Delete(b.Payments, i, i+1)
+	b.refresh()
+	return p, out, nil
+}
+
+// Close ends the account and returns the deposits with what is left of each, to
+// be given back. All payments must have been stopped: [market.ErrState].
+func (b *Book) Close(height int64) ([]market.Deposit, error) {
+	if err := b.Settle(height); err != nil {
+		return nil, err
+	}
+	if len(b.Payments) > 0 {
+		return nil, market.Refuse(market.ErrState, "account-has-payments", "account %s has %d open payments", b.Account.ID, len(b.Payments))
+	}
+	refunds := b.Account.Deposits
+	b.Account.Deposits = nil
+	b.Account.State = market.AccountClosed
+	b.Account.DueAt = 0
+	return refunds, nil
+}
+
+// RunsOutAt returns the first height at which something will fall due that the
+// funds do not cover, if nothing changes; 0 when no such height fits an int64.
+// The book must be settled. Payments that are overdrawn already do not count.
+func (b *Book) RunsOutAt() int64 {
+	var first int64
+	for denom, ps := range b.byDenom() {
+		ps = slices.DeleteFunc(ps, func(p *market.Payment) bool { return !p.Unpaid.IsZero() })
+		if len(ps) == 0 {
+			continue
+		}
+		limit := uint64(math.MaxInt64 - 1 - b.Account.SettledAt)
+		m := paidBlocks(ps, b.funds(denom), limit)
+		if at := b.Account.SettledAt + 1 + int64(m); m < limit && (first == 0 || at < first) {
+			first = at
+		}
+	}
+	return first
+}
+
+// find returns where a payment is, or would be.
+func (b *Book) find(id market.LeaseID) (int, bool) {
+	return slices.BinarySearchFunc(b.Payments, id, func(p market.Payment, id market.LeaseID) int {
+		return compareIDs(p.ID, id)
+	})
+}
+
+// compareIDs orders as the binary keys do.
+func compareIDs(a, b market.LeaseID) int {
+	return cmp.Or(
+		cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.DSeq, b.DSeq), cmp.Compare(a.GSeq, b.GSeq),
+		cmp.Compare(a.OSeq, b.OSeq), cmp.Compare(a.Provider, b.Provider),
+	)
+}
+
+// funds sums what the deposits hold of a denomination. The sum fits: the money
+// exists.
+func (b *Book) funds(denom string) market.Amount {
+	var sum market.Amount
+	for _, d := range b.Account.Deposits {
+		if d.Balance.Denom == denom {
+			if next, err := sum.Add(d.Balance.Amount); err == nil {
+				sum = next
+			}
+		}
+	}
+	return sum
+}
+
+// refresh derives the account's state from its payments'.
+func (b *Book) refresh() {
+	a := &b.Account
+	a.State, a.OverdrawnAt = market.AccountOpen, 0
+	for i := range b.Payments {
+		p := &b.Payments[i]
+		p.State = market.AccountOpen
+		if p.Unpaid.IsZero() {
+			p.OverdrawnAt = 0
+			continue
+		}
+		p.State, a.State = market.AccountOverdrawn, market.AccountOverdrawn
+		if a.OverdrawnAt == 0 || p.OverdrawnAt < a.OverdrawnAt {
+			a.OverdrawnAt = p.OverdrawnAt
+		}
+	}
+}

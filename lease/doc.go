@@ -1,0 +1,36 @@
+// Package lease is the arithmetic of escrow and the life of a lease, pure: an
+// escrow account with its payment streams goes in with a height, and comes out
+// settled, paid, revived or closed. It links only the standard library and
+// package market.
+//
+// Start with [Book]: an account and those of its payments that are not closed.
+//
+// # Money
+//
+// A lease costs price × blocks, from the block it began in to the block it ends
+// in (not counting that one). Amounts due are whole units; the fraction of a
+// unit is carried from one settlement to the next, so that what is paid over
+// the life of a lease is exactly the whole part of price × blocks, whoever
+// settles, withdraws or deposits how often, also several times in one block.
+// The fraction that is left when the lease ends, less than one unit, stays with
+// the tenant: it was never taken out of the deposits.
+//
+// Deposits are spent first in, first out, per denomination. A payment touches
+// only deposits of its own denomination.
+//
+// # Overdraft
+//
+// Where the funds of a denomination do not cover what falls due in a block,
+// they are shared among its payments in proportion to what each is due, to the
+// last unit, by largest remainder. From then on the payment is overdrawn: the
+// price goes on falling due as Unpaid. The height and the shares do not depend
+// on when somebody looks: a settlement long after gives what settling in every
+// block would have given. A deposit pays unpaid dues first, in proportion; when
+// none are left the payment is open again. How long to wait for that is the
+// caller's (grace).
+//
+//	payment  open -> overdrawn -> open
+//	         open | overdrawn -> closed
+//	account  overdrawn while one of its payments is, else open; closed is final
+//	lease    active -> closed
+package lease

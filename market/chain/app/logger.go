@@ -1,0 +1,45 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+
+	"cosmossdk.io/log/v2"
+)
+
+// Logger shows a [slog.Logger] to the SDK. nil discards.
+func Logger(l *slog.Logger) log.Logger {
+	if l == nil {
+		return log.NewNopLogger()
+	}
+	return logger{l}
+}
+
+type logger struct{ slog *slog.Logger }
+
+func (l logger) Info(msg string, kv ...any)  { l.slog.Info(msg, kv...) }
+func (l logger) Warn(msg string, kv ...any)  { l.slog.Warn(msg, kv...) }
+func (l logger) Error(msg string, kv ...any) { l.slog.Error(msg, kv...) }
+func (l logger) Debug(msg string, kv ...any) { l.slog.Debug(msg, kv...) }
+
+func (l logger) InfoContext(ctx context.Context, msg string, kv ...any) {
+	l.slog.InfoContext(ctx, msg, kv...)
+}
+
+func (l logger) WarnContext(ctx context.Context, msg string, kv ...any) {
+	l.slog.WarnContext(ctx, msg, kv...)
+}
+
+func (l logger) ErrorContext(ctx context.Context, msg string, kv ...any) {
+	l.slog.ErrorContext(ctx, msg, kv...)
+}
+
+func (l logger) DebugContext(ctx context.Context, msg string, kv ...any) {
+	l.slog.DebugContext(ctx, msg, kv...)
+}
+
+// With implements [log.Logger].
+func (l logger) With(kv ...any) log.Logger { return logger{l.slog.With(kv...)} }
+
+// Impl implements [log.Logger].
+func (l logger) Impl() any { return l.slog }

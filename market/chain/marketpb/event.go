@@ -1,0 +1,82 @@
+package marketpb
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/moorage-dev/moorage/market"
+)
+
+// eventPrefix begins the type of every event of the market.
+const eventPrefix = "moorage.market.v1.Event"
+
+// eventNames holds the name of each kind of event after the prefix, by number.
+func eventNames() []string {
+	return []string{
+		"", "DeploymentCreated", "DeploymentUpdated", "DeploymentClosed", "GroupStarted", "GroupPaused", "GroupClosed",
+		"OrderCreated", "OrderClosed", "BidCreated", "BidClosed", "LeaseCreated", "LeaseClosed", "AccountDeposited",
+		"AccountOverdrawn", "PaymentWithdrawn", "ProviderChanged", "CertificateChanged", "AuditChanged",
+	}
+}
+
+// EventAttribute is one key and value of an event on the wire.
+type EventAttribute struct{ Key, Value string }
+
+// FromEvent returns the type and the attributes of an event, in the form of the
+// SDK's typed events: the name of the proto message, and its fields as JSON.
+func FromEvent(e market.Event) (kind string, attributes []EventAttribute) {
+	names := eventNames()
+	if e.Kind == 0 || int(e.Kind) >= len(names) {
+		return eventPrefix + "Unknown" + strconv.Itoa(int(e.Kind)), nil
+	}
+	return eventPrefix + names[e.Kind], []EventAttribute{
+		{"dseq", strconv.Quote(strconv.FormatUint(e.ID.DSeq, 10))},
+		{"gseq", strconv.FormatUint(uint64(e.ID.GSeq), 10)},
+		{"oseq", strconv.FormatUint(uint64(e.ID.OSeq), 10)},
+		{"owner", strconv.Quote(string(e.ID.Owner))},
+		{"provider", strconv.Quote(string(e.ID.Provider))},
+	}
+}
+
+// ToEvent reads an event of the market. It reports false for events of others
+// and for malformed ones.
+func ToEvent(kind string, attributes []EventAttribute) (market.Event, bool) {
+	name, ours := strings.CutPrefix(kind, eventPrefix)
+	if !ours || name == "" {
+		return market.Event{}, false
+	}
+	for i, n := range eventNames() {
+		if n == name {
+			parts, ok := readParts(attributes)
+			return market.Event{Kind: market.EventKind(i), ID: parts.Bid().Lease()}, ok
+		}
+	}
+	return market.Event{}, false
+}
+
+func readParts(attributes []EventAttribute) (IDParts, bool) {
+	var p IDParts
+	for _, a := range attributes {
+		value := strings.Trim(a.Value, `"`)
+		var err error
+		var n uint64
+		switch a.Key {
+		case "owner":
+			p.Owner = value
+		case "provider":
+			p.Provider = value
+		case "dseq":
+			p.Dseq, err = strconv.ParseUint(value, 10, 64)
+		case "gseq":
+			n, err = strconv.ParseUint(value, 10, 32)
+			p.Gseq = uint32(n)
+		case "oseq":
+			n, err = strconv.ParseUint(value, 10, 32)
+			p.Oseq = uint32(n)
+		}
+		if err != nil {
+			return IDParts{}, false
+		}
+	}
+	return p, true
+}
