@@ -1,0 +1,191 @@
+package bidengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/moorage-dev/moorage/cluster/inventory"
+	"github.com/moorage-dev/moorage/market"
+)
+
+// Code says why an order is not bid on. The texts leave the process: do not
+// rename. Codes of placement are those of package inventory.
+type Code string
+
+// Codes.
+const (
+	// OrderNotOpen: somebody else's lease, or closed.
+	OrderNotOpen Code = "order-not-open"
+	// OwnOrder: a provider may not bid on an order of its own account.
+	OwnOrder Code = "own-order"
+	// Draining: the operator has stopped bidding.
+	Draining Code = "draining"
+	// AttributeMissing: the provider lacks a required attribute.
+	AttributeMissing Code = "attribute-missing"
+	// AuditorMissing: a required auditor has not signed the attributes.
+	AuditorMissing Code = "auditor-missing"
+	// DenomNotAccepted: the price is in a denomination the market or this
+	// provider does not settle in.
+	DenomNotAccepted Code = "denom-not-accepted"
+	// AddressesExhausted: the provider has no public addresses to lease.
+	AddressesExhausted Code = "addresses-exhausted"
+	// NoPrice: the pricing strategy has no price.
+	NoPrice Code = "no-price"
+	// PriceOverCeiling: the price is more than the tenant pays.
+	PriceOverCeiling Code = "price-over-ceiling"
+	// OrderFull: the order has as many open bids as the market allows.
+	OrderFull Code = "order-full"
+	// OrderInvalid: the order's groups break a rule of form.
+	OrderInvalid Code = "order-invalid"
+	// Internal: the decision itself failed; the operator must look.
+	Internal Code = "internal"
+)
+
+// Reason is one ground for not bidding.
+type Reason struct {
+	Code Code `json:"code"`
+	// Detail says it with values, for a person.
+	Detail string `json:"detail"`
+}
+
+// String returns the code and the detail.
+func (r Reason) String() string { return string(r.Code) + ": " + r.Detail }
+
+// Decision is a bid to make.
+type Decision struct {
+	Price   market.Price
+	Deposit market.Coin
+	// Placement is where the group would run. Nothing is reserved yet.
+	Placement inventory.Placement
+}
+
+// Placer finds room for a group without reserving it.
+type Placer interface {
+	// Place returns where the group fits, or every reason why it does not.
+	Place(spec market.GroupSpec) (inventory.Placement, []inventory.Reason)
+}
+
+// Snapshot is everything a decision depends on.
+type Snapshot struct {
+	// Provider is who bids, with its attributes.
+	Provider market.Provider
+	// Audits are what auditors say of the provider.
+	Audits []market.Audit
+	// Params are the market's rules.
+	Params market.Params
+	// Inventory is what the cluster has room for.
+	Inventory Placer
+	// Pricer sets the price.
+	Pricer Pricer
+	// Now is the time of the newest block, for the expiry of audits.
+	Now time.Time
+	// Draining refuses every order.
+	Draining bool
+	// LeasedIPs says that the provider can lease public addresses.
+	LeasedIPs bool
+}
+
+// Decide says whether and how to bid on an order. With no reasons the decision
+// stands; else it is zero and the reasons are all that the stage that refused
+// has found. The context is given to the pricer and used for nothing else.
+func Decide(ctx context.Context, order market.Order, s Snapshot) (Decision, []Reason) {
+	if reasons := filter(order, s); len(reasons) > 0 {
+		return Decision{}, reasons
+	}
+	ceiling, err := order.Spec.Ceiling()
+	if err != nil {
+		return Decision{}, []Reason{{OrderInvalid, err.Error()}}
+	}
+	deposit, reasons := money(ceiling.Denom, s.Params)
+	if len(reasons) > 0 {
+		return Decision{}, reasons
+	}
+	placement, refused := s.Inventory.Place(order.Spec)
+	if len(refused) > 0 {
+		return Decision{}, FromInventory(refused)
+	}
+	amount, err := s.Pricer.Price(ctx, Request{
+		Order: order, Denom: ceiling.Denom, Ceiling: ceiling.AmountPerBlock, Placement: placement,
+	})
+	if reasons := judge(amount, ceiling, err); len(reasons) > 0 {
+		return Decision{}, reasons
+	}
+	return Decision{market.Price{Denom: ceiling.Denom, AmountPerBlock: amount}, deposit, placement}, nil
+}
+
+// filter holds the checks that need neither inventory nor price.
+func filter(order market.Order, s Snapshot) []Reason {
+	var out []Reason
+	add := func(c Code, format string, args ...any) { out = append(out, Reason{c, fmt.Sprintf(format, args...)}) }
+	if order.State != market.OrderOpen {
+		add(OrderNotOpen, "the order is %s", order.State)
+	}
+	if order.ID.Owner == s.Provider.Owner {
+		add(OwnOrder, "the order is of this provider's own account")
+	}
+	if s.Draining {
+		add(Draining, "the provider takes no new leases at present")
+	}
+	if order.State == market.OrderOpen && order.Bids >= s.Params.MaxBids {
+		add(OrderFull, "%d bids are open, the market allows %d", order.Bids, s.Params.MaxBids)
+	}
+	out = append(out, matchRequirements(order.Spec.Requirements, s)...)
+	if !s.LeasedIPs && leasesIP(order.Spec) {
+		add(AddressesExhausted, "the provider has no public addresses to lease")
+	}
+	return out
+}
+
+func leasesIP(spec market.GroupSpec) bool {
+	for _, u := range spec.Units {
+		for _, e := range u.Endpoints {
+			if e.Kind == market.EndpointLeasedIP {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// money finds the deposit for a bid in the denomination, or in another that the
+// market takes.
+func money(denom string, p market.Params) (market.Coin, []Reason) {
+	if p.MinDeposits.Of(denom).IsZero() {
+		return market.Coin{}, []Reason{{DenomNotAccepted, fmt.Sprintf("the market does not settle in %s", denom)}}
+	}
+	for _, c := range p.BidDeposits {
+		if c.Denom == denom {
+			return c, nil
+		}
+	}
+	return p.BidDeposits[0], nil
+}
+
+// FromInventory makes reasons out of those of a placement.
+func FromInventory(refused []inventory.Reason) []Reason {
+	out := make([]Reason, len(refused))
+	for i, r := range refused {
+		out[i] = Reason{Code(r.Code), r.Detail}
+		if r.Unit != 0 {
+			out[i].Detail = fmt.Sprintf("unit %d: %s", r.Unit, r.Detail)
+		}
+	}
+	return out
+}
+
+func judge(amount market.Decimal, ceiling market.Price, err error) []Reason {
+	switch {
+	case errors.Is(err, ErrNoPrice):
+		return []Reason{{NoPrice, err.Error()}}
+	case err != nil:
+		return []Reason{{Internal, "pricing failed: " + err.Error()}}
+	case amount.IsZero():
+		return []Reason{{NoPrice, "the price is zero"}}
+	case amount.Cmp(ceiling.AmountPerBlock) > 0:
+		return []Reason{{PriceOverCeiling, fmt.Sprintf("asks %s, the tenant pays at most %s %s per block",
+			amount, ceiling.AmountPerBlock, ceiling.Denom)}}
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package bidengine
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"slices"
+
+	"github.com/moorage-dev/moorage/market"
+)
+
+// mebibyte is the unit of memory and storage rates, in bytes.
+const mebibyte = 1 << 20
+
+// Storage classes of [Rates.StoragePerMi] that are no SDL class names.
+const (
+	// ClassEphemeral is for volumes without a class.
+	ClassEphemeral = "ephemeral"
+	// ClassRAM volumes are charged as memory.
+	ClassRAM = "ram"
+)
+
+// Rates are amounts per block in one denomination. A zero rate is free of charge.
+type Rates struct {
+	// CPUPerMilliCore is for a thousandth of a core.
+	CPUPerMilliCore market.Decimal
+	// MemoryPerMi is for a mebibyte of memory, also of volumes of class "ram".
+	MemoryPerMi market.Decimal
+	// StoragePerMi has a rate for a mebibyte per storage class; the key is the
+	// class, [ClassEphemeral] for volumes without one. A class without a rate is
+	// not bid on.
+	StoragePerMi map[string]market.Decimal
+	// GPUPerCard has a rate per card; the key is "vendor/model", or "" for every
+	// other card. A card without a rate is not bid on.
+	GPUPerCard map[string]market.Decimal
+	// PerEndpoint is for each shared HTTP name and each forwarded port.
+	PerEndpoint market.Decimal
+	// PerLeasedIP is for each leased address (the claim), however many ports of it
+	// are used and however many services share it.
+	PerLeasedIP market.Decimal
+}
+
+// Scale prices by fixed rates per resource:
+//
+//	Σ units: count × ( milli-cores × CPUPerMilliCore
+//	                 + (memory + RAM volumes) in Mi × MemoryPerMi
+//	                 + Σ other volumes: Mi × StoragePerMi[class] )
+//	+ Σ cards of the placement: GPUPerCard
+//	+ (shared HTTP and random-port endpoints of all units) × PerEndpoint
+//	+ (distinct leased addresses) × PerLeasedIP
+//
+// Sizes are exact to the byte. The sum is exact and then rounded up once, to 18
+// decimals. Key is the denomination.
+type Scale map[string]Rates
+
+var _ Pricer = Scale(nil)
+
+// Price implements [Pricer]. A denomination, storage class or card without a
+// rate, and a sum of zero, wrap [ErrNoPrice].
+func (s Scale) Price(_ context.Context, r Request) (market.Decimal, error) {
+	rates, ok := s[r.Denom]
+	if !ok {
+		return market.Decimal{}, fmt.Errorf("%w: no rates in %s", ErrNoPrice, r.Denom)
+	}
+	sum := scaleSum{rates: rates}
+	ips := make([]uint32, 0, 4)
+	for _, u := range r.Order.Spec.Units {
+		if err := sum.unit(u); err != nil {
+			return market.Decimal{}, err
+		}
+		ips = sum.endpoints(u, ips)
+	}
+	slices.Sort(ips)
+	sum.add(rates.PerLeasedIP, uint64(len(slices.Compact(ips))))
+	for _, a := range r.Placement.Assignments {
+		for _, card := range a.Resources.GPUs {
+			if err := sum.card(card.Vendor + "/" + card.Model); err != nil {
+				return market.Decimal{}, err
+			}
+		}
+	}
+	return sum.total()
+}
+
+// scaleSum adds up in units of 10^-18 denominations times bytes per mebibyte,
+// so that no division is needed before the end.
+type scaleSum struct {
+	rates Rates
+	big   big.Int
+}
+
+// add adds n times the rate.
+func (s *scaleSum) add(rate market.Decimal, n uint64) { s.addBytes(rate, n, mebibyte) }
+
+// addBytes adds the rate per mebibyte for count times bytes.
+func (s *scaleSum) addBytes(perMi market.Decimal, count, bytes uint64) {
+	if perMi.IsZero() || count == 0 || bytes == 0 {
+		return
+	}
+	part := perMi.Raw()
+	part.Mul(part, new(big.Int).SetUint64(count))
+	part.Mul(part, new(big.Int).SetUint64(bytes))
+	s.big.Add(&s.big, part)
+}
+
+func (s *scaleSum) unit(u market.ResourceUnit) error {
+	n := uint64(u.Count)
+	milli := s.rates.CPUPerMilliCore.Raw()
+	milli.Mul(milli, new(big.Int).SetUint64(u.CPU.MilliCores))
+	milli.Mul(milli, new(big.Int).SetUint64(n*mebibyte))
+	s.big.Add(&s.big, milli)
+	s.addBytes(s.rates.MemoryPerMi, n, u.Memory.Bytes)
+	for _, v := range u.Storage {
+		class := v.Class()
+		switch class {
+		case ClassRAM:
+			s.addBytes(s.rates.MemoryPerMi, n, v.Bytes)
+			continue
+		case "":
+			class = ClassEphemeral
+		}
+		rate, ok := s.rates.StoragePerMi[class]
+		if !ok {
+			return fmt.Errorf("%w: no rate for storage class %q", ErrNoPrice, class)
+		}
+		s.addBytes(rate, n, v.Bytes)
+	}
+	return nil
+}
+
+// endpoints adds the unit's endpoints and returns ips with its leased addresses.
+func (s *scaleSum) endpoints(u market.ResourceUnit, ips []uint32) []uint32 {
+	var shared uint64
+	for _, e := range u.Endpoints {
+		if e.Kind == market.EndpointLeasedIP {
+			ips = append(ips, e.SequenceNumber)
+		} else {
+			shared++
+		}
+	}
+	s.add(s.rates.PerEndpoint, shared)
+	return ips
+}
+
+func (s *scaleSum) card(name string) error {
+	rate, ok := s.rates.GPUPerCard[name]
+	if !ok {
+		rate, ok = s.rates.GPUPerCard[""]
+	}
+	if !ok {
+		return fmt.Errorf("%w: no rate for GPU %q", ErrNoPrice, name)
+	}
+	s.add(rate, 1)
+	return nil
+}
+
+func (s *scaleSum) total() (market.Decimal, error) {
+	if s.big.Sign() == 0 {
+		return market.Decimal{}, fmt.Errorf("%w: the rates come to zero", ErrNoPrice)
+	}
+	s.big.Add(&s.big, big.NewInt(mebibyte-1)) // round up
+	s.big.Rsh(&s.big, 20)
+	d, ok := market.DecimalFromRaw(&s.big)
+	if !ok {
+		return market.Decimal{}, fmt.Errorf("bidengine: price: %w", market.ErrOverflow)
+	}
+	return d, nil
+}

@@ -1,0 +1,177 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/moorage-dev/moorage/cluster/driver"
+	"github.com/moorage-dev/moorage/market"
+)
+
+// reconcileLease does what a lease of ours calls for.
+func (p *Provider) reconcileLease(ctx context.Context, id market.LeaseID) error {
+	if id.Provider != p.me {
+		return nil // another provider's workload on a shared cluster is not ours to judge
+	}
+	lease, err := p.cfg.Market.Lease(ctx, id)
+	if err != nil && !errors.Is(err, market.ErrNotFound) {
+		return err
+	}
+	if err != nil || lease.State.Terminal() {
+		return p.endLease(ctx, id, lease.Reason)
+	}
+	record, err := p.ensureRecord(ctx, lease)
+	if err != nil {
+		return err
+	}
+	if record.Revision == 0 {
+		return p.awaitManifest(ctx, lease, record)
+	}
+	return p.keepWorkload(ctx, lease, record)
+}
+
+// ensureRecord returns the record of an active lease, making it and the
+// reservation if they are not there.
+func (p *Provider) ensureRecord(ctx context.Context, lease market.Lease) (Record, error) {
+	order, err := p.cfg.Market.Order(ctx, lease.ID.OrderID)
+	if err != nil {
+		return Record{}, err
+	}
+	if refused := p.reserve(order); len(refused) > 0 {
+		// The promise was made with the bid: it is kept as far as the cluster can.
+		p.cfg.Logger.Error("a lease no longer fits the inventory", "lease", lease.ID, "reasons", refused)
+	}
+	p.mu.Lock()
+	record, ok := p.records[lease.ID]
+	_, watched := p.health[lease.ID]
+	if !watched {
+		p.health[lease.ID] = &leaseHealth{withdrawnAt: time.Now()}
+	}
+	p.mu.Unlock()
+	if ok {
+		if !watched {
+			p.observe(Event{Kind: EventRecovered, Lease: lease.ID, Price: lease.Price})
+		}
+		return record, nil
+	}
+	record = Record{Lease: lease.ID, WonAt: time.Now().UTC()}
+	if err := p.cfg.Store.Save(record); err != nil {
+		return Record{}, err
+	}
+	p.mu.Lock()
+	if have, ok := p.records[lease.ID]; ok {
+		record = have // a manifest came in between
+	} else {
+		p.records[lease.ID] = record
+	}
+	p.mu.Unlock()
+	p.observe(Event{Kind: EventLeaseWon, Lease: lease.ID, Price: lease.Price})
+	return record, nil
+}
+
+// awaitManifest closes the bid when the tenant has not sent the manifest in time.
+func (p *Provider) awaitManifest(ctx context.Context, lease market.Lease, r Record) error {
+	left := p.cfg.ManifestTimeout - time.Since(r.WonAt)
+	if left > 0 {
+		p.queue.addAfter(leaseTask(lease.ID), left)
+		return nil
+	}
+	return p.closeBid(ctx, lease.ID, market.ReasonManifestTimeout)
+}
+
+// closeBid ends a lease from the provider's side. That it has ended already is
+// as good.
+func (p *Provider) closeBid(ctx context.Context, id market.LeaseID, reason market.CloseReason) error {
+	p.cfg.Logger.Info("closing a lease", "lease", id, "reason", reason)
+	_, err := p.cfg.Market.Submit(ctx, market.CloseBid{ID: id.Bid(), Reason: reason})
+	if err != nil && !errors.Is(err, market.ErrState) {
+		return fmt.Errorf("provider: close lease %s: %w", id, err)
+	}
+	p.queue.add(leaseTask(id))
+	return nil
+}
+
+// keepWorkload has the cluster run the accepted manifest and judges its health.
+func (p *Provider) keepWorkload(ctx context.Context, lease market.Lease, r Record) error {
+	status, err := p.cfg.Cluster.Status(ctx, lease.ID)
+	switch {
+	case errors.Is(err, driver.ErrNotFound) || err == nil && status.Revision < r.Revision:
+		w, err := p.workload(ctx, r)
+		if err != nil {
+			return err
+		}
+		return p.cfg.Cluster.Apply(ctx, w) // the cluster's news brings us back
+	case err != nil:
+		return err // not seen is not broken
+	}
+	return p.judge(ctx, lease.ID, status)
+}
+
+// workload is what the cluster is to run for a record.
+func (p *Provider) workload(ctx context.Context, r Record) (driver.Workload, error) {
+	order, err := p.cfg.Market.Order(ctx, r.Lease.OrderID)
+	if err != nil {
+		return driver.Workload{}, err
+	}
+	group, ok := r.Group(order.Spec.Name)
+	if !ok {
+		return driver.Workload{}, fmt.Errorf("provider: lease %s: the manifest has no group %q: %w", r.Lease, order.Spec.Name, market.ErrMismatch)
+	}
+	return driver.Workload{Lease: r.Lease, Revision: r.Revision, Hash: r.Hash, Group: group}, nil
+}
+
+// judge notes a status and ends a lease whose workload has failed for too long.
+func (p *Provider) judge(ctx context.Context, id market.LeaseID, status driver.Status) error {
+	now := time.Now()
+	p.mu.Lock()
+	h := p.health[id]
+	changed := !reflect.DeepEqual(h.last, status)
+	h.last = status
+	switch {
+	case status.State == driver.Ready:
+		h.failingSince = time.Time{}
+	case status.State == driver.Failing && h.failingSince.IsZero():
+		h.failingSince = now
+	}
+	failing, since := !h.failingSince.IsZero(), h.failingSince
+	p.mu.Unlock()
+	if changed {
+		p.observe(Event{Kind: EventStatus, Lease: id, Status: status})
+	}
+	if !failing {
+		return nil
+	}
+	if left := p.cfg.UnhealthyTimeout - now.Sub(since); left > 0 {
+		p.queue.addAfter(leaseTask(id), left)
+		return nil
+	}
+	return p.closeBid(ctx, id, market.ReasonUnstable)
+}
+
+// endLease takes down what is left of a lease that is over, and forgets it.
+func (p *Provider) endLease(ctx context.Context, id market.LeaseID, reason market.CloseReason) error {
+	defer p.manifests.lock(id.DeploymentID)()
+	if err := p.cfg.Cluster.Delete(ctx, id); err != nil {
+		return fmt.Errorf("provider: lease %s: %w", id, err)
+	}
+	p.mu.Lock()
+	_, known := p.records[id]
+	p.mu.Unlock()
+	if known {
+		if err := p.cfg.Store.Remove(id); err != nil {
+			return err
+		}
+	}
+	p.mu.Lock()
+	delete(p.records, id)
+	delete(p.health, id)
+	p.mu.Unlock()
+	p.forgetOrder(id.OrderID, true)
+	if known {
+		p.observe(Event{Kind: EventLeaseClosed, Lease: id, Reason: reason})
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/moorage-dev/moorage/cluster/driver"
+	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/provider/gateway"
+	"github.com/moorage-dev/moorage/sdl/manifest"
+)
+
+var _ gateway.Backend = (*Provider)(nil)
+
+// PutManifest implements [gateway.Backend]: it checks the manifest against the
+// hash and groups on the market and, for every active lease of ours in the
+// deployment, stores it and hands it to the cluster. When it returns without
+// error the manifest survives a crash. If the cluster refuses a group for good,
+// the manifest accepted before stays in force.
+func (p *Provider) PutManifest(ctx context.Context, id market.DeploymentID, m manifest.Manifest) error {
+	defer p.manifests.lock(id)()
+	hash, err := p.checkManifest(ctx, id, m)
+	if err != nil {
+		return err
+	}
+	leases, err := p.activeLeases(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, lease := range leases {
+		if err := p.acceptManifest(ctx, lease, m, hash); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkManifest compares a manifest with what is on the market.
+func (p *Provider) checkManifest(ctx context.Context, id market.DeploymentID, m manifest.Manifest) (market.Hash, error) {
+	d, err := p.cfg.Market.Deployment(ctx, id)
+	if err != nil {
+		return market.Hash{}, err
+	}
+	if d.State != market.DeploymentActive {
+		return market.Hash{}, market.Refuse(market.ErrState, "deployment-closed", "deployment %s is %s", id, d.State)
+	}
+	hash, err := m.Version()
+	if err != nil {
+		return market.Hash{}, err
+	}
+	if hash != d.Hash {
+		return market.Hash{}, market.Refuse(market.ErrMismatch, "manifest-hash",
+			"the manifest's version is %s, the deployment's is %s: update the deployment, or send the manifest it was made with", hash, d.Hash)
+	}
+	groups, err := p.cfg.Market.Groups(ctx, id)
+	if err != nil {
+		return market.Hash{}, err
+	}
+	specs := make([]market.GroupSpec, len(groups))
+	for i, g := range groups {
+		specs[i] = g.Spec
+	}
+	return hash, manifest.Check(m, specs)
+}
+
+// activeLeases returns our active leases of a deployment, at least one.
+func (p *Provider) activeLeases(ctx context.Context, id market.DeploymentID) ([]market.Lease, error) {
+	list := func(page market.Page) ([]market.Lease, string, error) {
+		f := market.LeaseFilter{Owner: id.Owner, DSeq: id.DSeq, Provider: p.me, State: market.LeaseActive}
+		return p.cfg.Market.Leases(ctx, f, page)
+	}
+	var out []market.Lease
+	for l, err := range market.All(list) {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, l)
+	}
+	if len(out) == 0 {
+		return nil, market.Refuse(market.ErrNotFound, "no-lease", "this provider has no active lease in deployment %s", id)
+	}
+	return out, nil
+}
+
+// acceptManifest stores a manifest for a lease and has the cluster take it.
+func (p *Provider) acceptManifest(ctx context.Context, lease market.Lease, m manifest.Manifest, hash market.Hash) error {
+	before, err := p.ensureRecord(ctx, lease)
+	if err != nil {
+		return err
+	}
+	if before.Revision > 0 && before.Hash == hash {
+		p.queue.add(leaseTask(lease.ID))
+		return nil
+	}
+	after := before
+	after.Revision, after.Hash, after.Manifest = before.Revision+1, hash, m
+	w, err := p.workload(ctx, after)
+	if err != nil {
+		return err
+	}
+	if err := p.saveRecord(after); err != nil {
+		return err
+	}
+	if err := p.cfg.Cluster.Apply(ctx, w); err != nil {
+		if passing(err) || ctx.Err() != nil {
+			p.queue.add(leaseTask(lease.ID)) // stored: it will be applied later
+			return nil
+		}
+		return errors.Join(err, p.revert(before, after))
+	}
+	p.observe(Event{Kind: EventManifestAccepted, Lease: lease.ID, Price: lease.Price})
+	p.queue.add(leaseTask(lease.ID))
+	return nil
+}
+
+// revert puts the manifest accepted before back in force, under a revision of
+// its own so that the cluster does not take it for an old one.
+func (p *Provider) revert(before, after Record) error {
+	if before.Revision > 0 {
+		before.Revision = after.Revision + 1
+	}
+	if err := p.saveRecord(before); err != nil {
+		return err
+	}
+	p.queue.add(leaseTask(before.Lease))
+	return nil
+}
+
+func (p *Provider) saveRecord(r Record) error {
+	if err := p.cfg.Store.Save(r); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.records[r.Lease] = r
+	p.mu.Unlock()
+	return nil
+}
+
+// Manifest implements [gateway.Backend].
+func (p *Provider) Manifest(_ context.Context, id market.DeploymentID) (manifest.Manifest, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for lease, r := range p.records {
+		if lease.DeploymentID == id && r.Revision > 0 {
+			return r.Manifest, nil
+		}
+	}
+	return nil, market.Refuse(market.ErrNotFound, "no-manifest", "no manifest has been accepted for deployment %s", id)
+}
+
+// Withdraw settles every active lease and has the earnings paid out.
+func (p *Provider) Withdraw(ctx context.Context) error {
+	var faults error
+	for _, id := range p.knownLeases() {
+		if err := p.withdraw(ctx, id); err != nil {
+			faults = errors.Join(faults, fmt.Errorf("provider: withdraw from %s: %w", id, err))
+		}
+	}
+	return faults
+}
+
+func (p *Provider) withdraw(ctx context.Context, id market.LeaseID) error {
+	_, err := p.cfg.Market.Submit(ctx, market.WithdrawLease{ID: id})
+	if errors.Is(err, market.ErrState) || errors.Is(err, market.ErrNotFound) {
+		return nil // closed meanwhile: everything was paid out
+	}
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	if h := p.health[id]; h != nil {
+		h.withdrawnAt = time.Now()
+	}
+	p.mu.Unlock()
+	p.observe(Event{Kind: EventWithdrawn, Lease: id})
+	return nil
+}
+
+var _ driver.LogStreamer = (*Provider)(nil)

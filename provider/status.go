@@ -1,0 +1,173 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/moorage-dev/moorage/cluster/driver"
+	"github.com/moorage-dev/moorage/cluster/inventory"
+	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/provider/bidengine"
+	"github.com/moorage-dev/moorage/provider/gateway"
+	"github.com/moorage-dev/moorage/provider/gateway/api"
+)
+
+var (
+	_ gateway.Screener = (*Provider)(nil)
+	_ driver.Execer    = (*Provider)(nil)
+)
+
+// Status implements [gateway.Backend].
+func (p *Provider) Status(context.Context) (api.ProviderStatus, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := api.ProviderStatus{
+		Provider: p.me, Height: p.height, State: api.ProviderReady,
+		Attributes: p.cfg.Attributes.Sorted(), Leases: len(p.records),
+	}
+	for _, e := range p.orders {
+		if e.bidSeenAt.IsZero() {
+			s.Orders++
+		} else {
+			s.Bids++
+		}
+	}
+	switch {
+	case !p.ready:
+		s.State, s.Message = api.ProviderUnready, "starting"
+	case p.draining:
+		s.State, s.Message = api.ProviderDraining, "no new leases at present"
+	}
+	if p.hasNodes {
+		t := p.ledger.Totals()
+		s.Inventory = &api.Inventory{
+			Nodes: len(p.ledger.Available()), Allocatable: publicQuantities(t.Allocatable), Available: publicQuantities(t.Available),
+		}
+	}
+	return s, nil
+}
+
+func publicQuantities(q inventory.Quantities) api.Quantities {
+	out := api.Quantities{
+		MilliCores: q.MilliCores, MemoryBytes: q.MemoryBytes, EphemeralBytes: q.EphemeralBytes,
+		PersistentBytes: q.PersistentBytes,
+	}
+	for _, g := range q.GPUs {
+		if out.GPUs == nil {
+			out.GPUs = map[string]uint64{}
+		}
+		out.GPUs[g.Vendor+"/"+g.Model]++
+	}
+	return out
+}
+
+// Declined returns why an open order was not bid on; nil when it was, or is not
+// known.
+func (p *Provider) Declined(id market.OrderID) []bidengine.Reason {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.orders[id]; e != nil {
+		return e.declined
+	}
+	return nil
+}
+
+// Screen implements [gateway.Screener].
+func (p *Provider) Screen(ctx context.Context, tenant market.Address, groups []market.GroupSpec) ([]api.Offer, error) {
+	s, err := p.snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	offers := make([]api.Offer, len(groups))
+	for i, spec := range groups {
+		order := market.Order{State: market.OrderOpen, Spec: spec}
+		order.ID.Owner = tenant
+		decision, reasons := bidengine.Decide(ctx, order, s)
+		offers[i] = api.Offer{Group: spec.Name, Bid: len(reasons) == 0}
+		if offers[i].Bid {
+			offers[i].Price = &decision.Price
+		}
+		for _, r := range reasons {
+			offers[i].Reasons = append(offers[i].Reasons, api.Reason{Rule: string(r.Code), Detail: r.Detail})
+		}
+	}
+	return offers, nil
+}
+
+// LeaseStatus implements [gateway.Backend].
+func (p *Provider) LeaseStatus(ctx context.Context, id market.LeaseID) (api.LeaseStatus, error) {
+	p.mu.Lock()
+	record, ok := p.records[id]
+	p.mu.Unlock()
+	if !ok {
+		return p.statusWithoutRecord(ctx, id)
+	}
+	if record.Revision == 0 {
+		return api.LeaseFromDriver(id, api.PhaseAwaitingManifest, "send the manifest", driver.Status{}), nil
+	}
+	st, err := p.cfg.Cluster.Status(ctx, id)
+	switch {
+	case errors.Is(err, driver.ErrNotFound):
+		return api.LeaseFromDriver(id, api.PhaseDeploying, "the cluster has not taken it yet", driver.Status{}), nil
+	case err != nil:
+		return api.LeaseFromDriver(id, api.PhaseUnknown, "the cluster cannot be seen at the moment", driver.Status{}), nil
+	}
+	return api.LeaseFromDriver(id, phaseOf(st.State), worstReason(st), st), nil
+}
+
+// statusWithoutRecord answers for a lease that news has not brought here yet.
+func (p *Provider) statusWithoutRecord(ctx context.Context, id market.LeaseID) (api.LeaseStatus, error) {
+	lease, err := p.cfg.Market.Lease(ctx, id)
+	if err != nil {
+		return api.LeaseStatus{}, err
+	}
+	if lease.State.Terminal() {
+		return api.LeaseStatus{}, market.Refuse(market.ErrNotFound, "lease-closed", "lease %s is closed (%s)", id, lease.Reason)
+	}
+	p.queue.add(leaseTask(id))
+	return api.LeaseFromDriver(id, api.PhaseAwaitingManifest, "send the manifest", driver.Status{}), nil
+}
+
+func phaseOf(s driver.State) api.Phase {
+	switch s {
+	case driver.Ready:
+		return api.PhaseActive
+	case driver.Failing:
+		return api.PhaseFailing
+	case driver.Leaving:
+		return api.PhaseClosing
+	case driver.Pending:
+		return api.PhaseDeploying
+	}
+	return api.PhaseUnknown
+}
+
+// worstReason is the reason of the first service that is not ready.
+func worstReason(st driver.Status) string {
+	for _, s := range st.Services {
+		if s.State == st.State && s.State != driver.Ready && s.Reason != "" {
+			return s.Name + ": " + s.Reason
+		}
+	}
+	return ""
+}
+
+// Logs implements [driver.LogStreamer] when the cluster does.
+func (p *Provider) Logs(ctx context.Context, id market.LeaseID, o driver.LogOptions) iter.Seq2[driver.LogLine, error] {
+	if s, ok := p.cfg.Cluster.(driver.LogStreamer); ok {
+		return s.Logs(ctx, id, o)
+	}
+	return func(yield func(driver.LogLine, error) bool) {
+		yield(driver.LogLine{}, fmt.Errorf("provider: logs: %w", errors.ErrUnsupported))
+	}
+}
+
+// Exec implements [driver.Execer] when the cluster does.
+func (p *Provider) Exec(ctx context.Context, id market.LeaseID, x driver.Exec) (int, error) {
+	if e, ok := p.cfg.Cluster.(driver.Execer); ok {
+		return e.Exec(ctx, id, x)
+	}
+	return 0, fmt.Errorf("provider: exec: %w", errors.ErrUnsupported)
+}

@@ -1,0 +1,156 @@
+package provider
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/sdl/manifest"
+)
+
+// Record is what a provider must remember of a lease.
+type Record struct {
+	Lease market.LeaseID `json:"lease"`
+	// WonAt is when the provider first saw the lease.
+	WonAt time.Time `json:"won_at"`
+	// Revision counts accepted manifests, 0 before the first.
+	Revision uint64 `json:"revision"`
+	// Hash is the version of the accepted manifest.
+	Hash market.Hash `json:"hash"`
+	// Manifest is the whole manifest that was accepted; nil before. It may hold
+	// secrets.
+	Manifest manifest.Manifest `json:"manifest,omitempty"`
+}
+
+// Group returns the manifest group of the lease.
+func (r Record) Group(name string) (manifest.Group, bool) {
+	for _, g := range r.Manifest {
+		if g.Name == name {
+			return g, true
+		}
+	}
+	return manifest.Group{}, false
+}
+
+// Store keeps records durably. Methods are safe for concurrent use; when one
+// returns without error the change survives a crash.
+type Store interface {
+	// Save writes a record, replacing the one of the same lease.
+	Save(r Record) error
+	// Remove deletes a record. Absent is no error.
+	Remove(id market.LeaseID) error
+	// Load returns all records, in no particular order.
+	Load() ([]Record, error)
+	// Close releases the store.
+	Close() error
+}
+
+// ErrStoreLocked means that another process uses the store.
+var ErrStoreLocked = errors.New("provider: the store is in use by another process")
+
+// storeLockTimeout is how long to wait for another process to let go.
+const storeLockTimeout = time.Second
+
+// OpenStore opens the file provider.db in a directory that exists, for one
+// process at a time ([ErrStoreLocked]). Manifests may hold secrets: only the
+// owner of the file can read it.
+func OpenStore(dir string) (Store, error) {
+	path := filepath.Join(dir, "provider.db")
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: storeLockTimeout})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("%w: %s", ErrStoreLocked, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("provider: store: %s: %w", path, err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists(leaseBucket())
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("provider: store: %s: %w", path, err), db.Close())
+	}
+	return &boltStore{db}, nil
+}
+
+func leaseBucket() []byte { return []byte("leases/v1") }
+
+type boltStore struct{ db *bbolt.DB }
+
+var _ Store = (*boltStore)(nil)
+
+func (s *boltStore) Save(r Record) error {
+	value, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("provider: store: %s: %w", r.Lease, err)
+	}
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket(leaseBucket()).Put([]byte(r.Lease.String()), value)
+	})
+}
+
+func (s *boltStore) Remove(id market.LeaseID) error {
+	return s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(leaseBucket()).Delete([]byte(id.String())) })
+}
+
+// Load skips nothing: a record that cannot be read is an error that names it.
+func (s *boltStore) Load() ([]Record, error) {
+	var out []Record
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(leaseBucket()).ForEach(func(k, v []byte) error {
+			var r Record
+			if err := json.Unmarshal(v, &r); err != nil {
+				return fmt.Errorf("provider: store: record %s: %w", k, err)
+			}
+			out = append(out, r)
+			return nil
+		})
+	})
+	return out, err
+}
+
+func (s *boltStore) Close() error { return s.db.Close() }
+
+// NewMemStore returns a [Store] that lives as long as the value: for tests and
+// for providers whose leases need not survive them.
+func NewMemStore() Store { return &memStore{records: map[market.LeaseID]Record{}} }
+
+type memStore struct {
+	mu      sync.Mutex // guards records
+	records map[market.LeaseID]Record
+}
+
+var _ Store = (*memStore)(nil)
+
+func (s *memStore) Save(r Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.records[r.Lease] = r
+	return nil
+}
+
+func (s *memStore) Remove(id market.LeaseID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.records, id)
+	return nil
+}
+
+func (s *memStore) Load() ([]Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Record, 0, len(s.records))
+	for _, r := range s.records {
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+func (s *memStore) Close() error { return nil }
