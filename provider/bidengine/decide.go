@@ -11,7 +11,9 @@ import (
 )
 
 // Code says why an order is not bid on. The texts leave the process: do not
-// rename. Codes of placement are those of package inventory.
+// rename. Besides those here, codes of placement are those of package
+// inventory, and what the market would refuse has the name of its rule
+// ([market.RuleError], for example "bid-attributes").
 type Code string
 
 // Codes.
@@ -22,10 +24,6 @@ const (
 	OwnOrder Code = "own-order"
 	// Draining: the operator has stopped bidding.
 	Draining Code = "draining"
-	// AttributeMissing: the provider lacks a required attribute.
-	AttributeMissing Code = "attribute-missing"
-	// AuditorMissing: a required auditor has not signed the attributes.
-	AuditorMissing Code = "auditor-missing"
 	// DenomNotAccepted: the price is in a denomination the market or this
 	// provider does not settle in.
 	DenomNotAccepted Code = "denom-not-accepted"
@@ -131,11 +129,22 @@ func filter(order market.Order, s Snapshot) []Reason {
 	if order.State == market.OrderOpen && order.Bids >= s.Params.MaxBids {
 		add(OrderFull, "%d bids are open, the market allows %d", order.Bids, s.Params.MaxBids)
 	}
-	out = append(out, matchRequirements(order.Spec.Requirements, s)...)
+	if err := order.Spec.Match(s.Provider, s.Audits, s.Now); err != nil {
+		out = append(out, fromMarket(err))
+	}
 	if !s.LeasedIPs && leasesIP(order.Spec) {
 		add(AddressesExhausted, "the provider has no public addresses to lease")
 	}
 	return out
+}
+
+// fromMarket makes a reason out of the market's refusal.
+func fromMarket(err error) Reason {
+	var rule *market.RuleError
+	if errors.As(err, &rule) {
+		return Reason{Code(rule.Rule), rule.Detail}
+	}
+	return Reason{OrderInvalid, err.Error()}
 }
 
 func leasesIP(spec market.GroupSpec) bool {
