@@ -1,0 +1,93 @@
+// Hello is the web server of the bundled demonstration: a page that says which
+// version runs where, a line in the log for every request, and an end without
+// lost requests when it is asked to stop.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "hello:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) > 0 && args[0] == "whoami" {
+		return whoami()
+	}
+	greeting := os.Getenv("GREETING")
+	if greeting == "" {
+		greeting = "Hello"
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Printf("%s %s %s from %s\n", time.Now().UTC().Format(time.RFC3339), r.Method, r.URL.Path, r.RemoteAddr)
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprintf(w, page, greeting, host, os.Getenv("MOORAGE_DSEQ"))
+	})
+	server := &http.Server{Addr: ":8080", Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- server.ListenAndServe() }()
+	fmt.Printf("listening on %s, greeting %q\n", server.Addr, greeting)
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	fmt.Println("stopping")
+	last, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := server.Shutdown(last); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+const page = `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Moorage</title>
+<style>body{font:18px/1.6 system-ui,sans-serif;max-width:34em;margin:12vh auto;padding:0 1em}small{color:#666}</style>
+</head><body>
+<h1>%s from a leased container</h1>
+<p>A tenant asked for this page in SDL, a provider won the lease, and it is paid for block by block.</p>
+<small>container %s, deployment %s</small>
+</body></html>
+`
+
+// whoami shows what the container may do; it is what "exec" runs in the demo,
+// whose image has no shell.
+func whoami() error {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("uid %d on %s\n", os.Getuid(), host)
+	for line := range strings.Lines(string(status)) {
+		for _, want := range []string{"CapEff:", "NoNewPrivs:", "Seccomp:"} {
+			if strings.HasPrefix(line, want) {
+				fmt.Print(line)
+			}
+		}
+	}
+	return nil
+}
