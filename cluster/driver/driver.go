@@ -49,9 +49,11 @@ func (e *TransientError) Error() string { return e.Err.Error() }
 func (e *TransientError) Unwrap() error { return e.Err }
 
 // Driver makes workloads exist on one cluster. Methods may be called
-// concurrently for different leases and are serialized per lease by the
-// caller. A driver does not retry; it returns the first error. "I cannot see
-// the cluster" is a [TransientError], never ErrNotFound.
+// concurrently; Apply and Delete of one lease are serialized by the caller. A
+// driver does not retry; it returns the first error. "I cannot see the cluster"
+// is a [TransientError], never ErrNotFound. A context that has ended makes every
+// method return its error. After Close every method but Close returns
+// [ErrClosed].
 type Driver interface {
 	// Apply makes w the desired state of its lease and returns once the cluster
 	// has accepted it durably, not once it is ready. A revision not above the one
