@@ -1,0 +1,72 @@
+package tenant
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/moorage-dev/moorage/market"
+)
+
+// Balance says what a deployment has cost so far, per denomination of its
+// deposits.
+type Balance struct {
+	Deployment market.DeploymentID
+	State      market.AccountState
+	// Funds are still in escrow and unspent at the height of the last settlement.
+	Funds market.Coins
+	// Spent went to the providers' streams.
+	Spent market.Coins
+	// PerBlock is the sum of the prices of the active leases, zero when none.
+	PerBlock market.Price
+	// BlocksLeft is how long the funds last at that price from Height on; -1 when
+	// nothing is being spent.
+	BlocksLeft int64
+	Height     int64
+}
+
+// Balance reports the escrow account of a deployment.
+func (t *Tenant) Balance(ctx context.Context, id market.DeploymentID) (Balance, error) {
+	m := t.cfg.Market
+	account, err := m.Account(ctx, id)
+	if err != nil {
+		return Balance{}, err
+	}
+	head, err := m.Head(ctx)
+	if err != nil {
+		return Balance{}, err
+	}
+	out := Balance{Deployment: id, State: account.State, Spent: account.Transferred, BlocksLeft: -1, Height: head.Height}
+	if out.Funds, err = account.Funds(); err != nil {
+		return Balance{}, err
+	}
+	leases, _, err := m.Leases(ctx, market.LeaseFilter{Owner: id.Owner, DSeq: id.DSeq, State: market.LeaseActive}, market.Page{Limit: market.MaxPageLimit})
+	if err != nil {
+		return Balance{}, err
+	}
+	for _, l := range leases {
+		out.PerBlock.Denom = l.Price.Denom
+		if out.PerBlock.AmountPerBlock, err = out.PerBlock.AmountPerBlock.Add(l.Price.AmountPerBlock); err != nil {
+			return Balance{}, fmt.Errorf("tenant: balance: %w", err)
+		}
+	}
+	out.BlocksLeft = blocksLeft(out.Funds.Of(out.PerBlock.Denom), out.PerBlock.AmountPerBlock, account.SettledAt, head.Height)
+	return out, nil
+}
+
+// blocksLeft is how many blocks after head the funds of the height settled
+// last; -1 when nothing is spent.
+func blocksLeft(funds market.Amount, perBlock market.Decimal, settled, head int64) int64 {
+	if perBlock.IsZero() {
+		return -1
+	}
+	raw, err := funds.Decimal()
+	if err != nil {
+		return 1<<63 - 1 // more than 3e20 units: for ever
+	}
+	blocks := raw.Raw()
+	blocks.Quo(blocks, perBlock.Raw())
+	if !blocks.IsInt64() {
+		return 1<<63 - 1
+	}
+	return max(0, blocks.Int64()-(head-settled))
+}
