@@ -1,5 +1,5 @@
 // Package api holds what a gateway and its clients say to each other: the JSON
-// documents, the error body, the scopes and the codes of stream frames.
+// documents, the error body, the scopes and what a credential grants.
 //
 // Start with [Error], the one form of every refusal, and [LeaseStatus]. The
 // server is package provider/gateway, the client provider/gateway/client, the

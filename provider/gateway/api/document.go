@@ -18,6 +18,11 @@ type Version struct {
 // APIVersion is [Version.API].
 const APIVersion = "v1"
 
+// Address is the answer to GET /address.
+type Address struct {
+	Address market.Address `json:"address"`
+}
+
 // ProviderStatus is what anybody may know of a provider: GET /status. Keep
 // facts about single tenants out of it.
 type ProviderStatus struct {

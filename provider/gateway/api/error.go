@@ -8,8 +8,11 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/hashicorp/go-multierror"
+
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
 // Sentinel errors of the gateway itself. The others are those of packages
@@ -164,13 +167,26 @@ func FromError(err error) *Error {
 	if rule, ok := errors.AsType[*market.RuleError](err); ok {
 		out.Rule, out.Message = rule.Rule, rule.Detail
 	}
-	if list, ok := errors.AsType[interface {
-		error
-		WrappedErrors() []error
-	}](err); ok && out.Code != CodeInternal {
-		for _, one := range list.WrappedErrors() {
-			out.Details = append(out.Details, one.Error())
-		}
+	if out.Code != CodeInternal {
+		out.Details = details(err)
+	}
+	return out
+}
+
+// maxDetails bounds the lines of details.
+const maxDetails = 100
+
+// details lists the faults where an error is a list of several.
+func details(err error) []string {
+	var faults []error
+	if list, ok := errors.AsType[*multierror.Error](err); ok {
+		faults = list.Errors
+	} else if list, ok := errors.AsType[manifest.Mismatches](err); ok {
+		faults = list.Unwrap()
+	}
+	var out []string
+	for _, f := range faults[:min(len(faults), maxDetails)] {
+		out = append(out, clip(f.Error()))
 	}
 	return out
 }
@@ -210,8 +226,10 @@ func describe(k kind, err error) *Error {
 	}
 }
 
-// maxMessage bounds the bytes of a message, since it may quote the request.
-const maxMessage = 1 << 10
+// maxMessage bounds the bytes of a message, since it may quote the request. With
+// the rest of the body it stays below the 1024 bytes that WebSocket clients can
+// read of a refused handshake.
+const maxMessage = 512
 
 func clip(s string) string {
 	if len(s) > maxMessage {

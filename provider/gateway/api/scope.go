@@ -1,6 +1,10 @@
 package api
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/moorage-dev/moorage/market"
+)
 
 // Scope is a right that a credential grants and a route needs, in the spelling
 // of AEP-64. Every route of the gateway names exactly one.
@@ -34,3 +38,28 @@ func GrantableScopes() []Scope {
 
 // Grantable reports whether a token can grant the scope.
 func (s Scope) Grantable() bool { return slices.Contains(GrantableScopes(), s) }
+
+// Access is what a request wants, as far as grants can depend on it.
+type Access struct {
+	Scope    Scope
+	Provider market.Address
+	// DSeq is 0 for requests that are about no deployment.
+	DSeq uint64
+	// Service is "" for requests that are about all services.
+	Service string
+}
+
+// Grants is what a credential allows.
+type Grants interface {
+	// Allows reports whether the access is granted. It is not asked for
+	// [ScopePublic] and [ScopeAny].
+	Allows(a Access) bool
+}
+
+// All grants everything, as a certificate does.
+type All struct{}
+
+// Allows implements [Grants].
+func (All) Allows(Access) bool { return true }
+
+var _ Grants = All{}

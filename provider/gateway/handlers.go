@@ -1,0 +1,142 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+
+	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/provider/gateway/api"
+	"github.com/moorage-dev/moorage/sdl/manifest"
+)
+
+func (g *Gateway) version(w http.ResponseWriter, q *query) error {
+	g.answer(w, q.Request, http.StatusOK, api.Version{API: api.APIVersion, Software: g.cfg.Software})
+	return nil
+}
+
+func (g *Gateway) address(w http.ResponseWriter, q *query) error {
+	g.answer(w, q.Request, http.StatusOK, api.Address{Address: g.cfg.Provider})
+	return nil
+}
+
+func (g *Gateway) status(w http.ResponseWriter, q *query) error {
+	st, err := g.cfg.Backend.Status(q.Context())
+	if err != nil {
+		return err
+	}
+	st.Provider = g.cfg.Provider
+	g.answer(w, q.Request, http.StatusOK, st)
+	return nil
+}
+
+func (g *Gateway) openAPI(w http.ResponseWriter, q *query) error {
+	g.answer(w, q.Request, http.StatusOK, openAPIDocument())
+	return nil
+}
+
+func (g *Gateway) putManifest(w http.ResponseWriter, q *query) error {
+	m, err := manifest.Read(http.MaxBytesReader(w, q.Body, MaxManifest))
+	switch {
+	case errors.Is(err, market.ErrInvalid):
+		return fmt.Errorf("%w: %w", api.ErrMalformed, err)
+	case err != nil:
+		return unread(err)
+	}
+	if err := g.cfg.Backend.PutManifest(q.Context(), q.deployment, m); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (g *Gateway) getManifest(w http.ResponseWriter, q *query) error {
+	m, err := g.cfg.Backend.Manifest(q.Context(), q.deployment)
+	if err != nil {
+		return err
+	}
+	g.answer(w, q.Request, http.StatusOK, withoutPasswords(m))
+	return nil
+}
+
+// withoutPasswords returns a copy without registry passwords. The tenant has
+// them; whoever else holds a token to read the manifest need not.
+func withoutPasswords(m manifest.Manifest) manifest.Manifest {
+	out := slices.Clone(m)
+	for i := range out {
+		out[i].Services = slices.Clone(out[i].Services)
+		for j := range out[i].Services {
+			s := &out[i].Services[j]
+			if s.Credentials != nil {
+				c := *s.Credentials
+				c.Password = ""
+				s.Credentials = &c
+			}
+		}
+	}
+	return out
+}
+
+func (g *Gateway) leaseStatus(w http.ResponseWriter, q *query) error {
+	st, err := g.cfg.Backend.LeaseStatus(q.Context(), q.lease)
+	if err != nil {
+		return err
+	}
+	g.answer(w, q.Request, http.StatusOK, st)
+	return nil
+}
+
+func (g *Gateway) serviceStatus(w http.ResponseWriter, q *query) error {
+	st, err := g.cfg.Backend.LeaseStatus(q.Context(), q.lease)
+	if err != nil {
+		return err
+	}
+	name := q.PathValue("service")
+	s, ok := st.Service(name)
+	if !ok {
+		return fmt.Errorf("gateway: service %.64q of lease %s: %w", name, q.lease, market.ErrNotFound)
+	}
+	g.answer(w, q.Request, http.StatusOK, s)
+	return nil
+}
+
+func (g *Gateway) screen(w http.ResponseWriter, q *query) error {
+	s, ok := g.cfg.Backend.(Screener)
+	if !ok {
+		return fmt.Errorf("gateway: bid screening: %w", errors.ErrUnsupported)
+	}
+	var in api.Screening
+	if err := readJSON(http.MaxBytesReader(w, q.Body, MaxScreening), &in); err != nil {
+		return err
+	}
+	offers, err := s.Screen(q.Context(), q.principal.tenant, in.Groups)
+	if err != nil {
+		return err
+	}
+	g.answer(w, q.Request, http.StatusOK, api.ScreeningResult{Offers: offers})
+	return nil
+}
+
+func readJSON(r io.Reader, into any) error {
+	dec := json.NewDecoder(r)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return unread(err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: want one JSON document", api.ErrMalformed)
+	}
+	return nil
+}
+
+// unread says why a body could not be read: it was too large, it is not JSON, or
+// the caller went away or is too slow.
+func unread(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return err
+	}
+	return fmt.Errorf("%w: %w", api.ErrMalformed, err)
+}
