@@ -92,15 +92,12 @@ func share(total market.Amount, weights []market.Amount, sum market.Amount) []ma
 	return shares
 }
 
-// myriad is the unit of the market's fee.
-const myriad = 10_000
-
 // payOut empties a payment's balance and divides it into fee and the rest.
 func payOut(p *market.Payment, feePerMyriad uint32) (Payout, error) {
 	gross := p.Balance
 	total := new(big.Int).Mul(gross.Big(), big.NewInt(int64(feePerMyriad)))
 	total.Add(total, big.NewInt(int64(p.FeeCarry)))
-	quo, carry := total.QuoRem(total, big.NewInt(myriad), new(big.Int))
+	quo, carry := total.QuoRem(total, big.NewInt(market.MaxMyriad), new(big.Int))
 	fee, _ := market.AmountFromBig(quo)
 	net, err := gross.Sub(fee)
 	if err != nil {

@@ -25,7 +25,9 @@ type Params struct {
 	Limits Limits `json:"limits"`
 }
 
-// Limits bound the size of a deployment. All are inclusive.
+// Limits bound the size of a deployment. All are inclusive. Cores, memory,
+// storage and GPUs are per replica; attributes are per list of them; signers
+// are those of one group.
 type Limits struct {
 	MaxGroups           uint32 `json:"max_groups"`
 	MaxUnitsPerGroup    uint32 `json:"max_units_per_group"`
@@ -61,21 +63,62 @@ func DefaultParams(denoms ...string) Params {
 	return p
 }
 
+// Bounds on parameters, so that the work and the sums of one message are
+// bounded whatever a market's operators set.
+const (
+	// MaxBlocks bounds a number of blocks: some 60 years of blocks of 2 seconds.
+	MaxBlocks = 1_000_000_000
+	// MaxCount bounds how many of a thing a limit may allow.
+	MaxCount = 1000
+	// MaxQuantity bounds the bytes, cores and cards a limit may allow per
+	// replica, so that the sum over a group fits 64 bits.
+	MaxQuantity = 1 << 50
+	// MaxMyriad is all, in hundredths of a percent.
+	MaxMyriad = 10_000
+)
+
 // Validate checks the parameters. The error wraps [ErrInvalid].
 func (p Params) Validate() error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("market: params: %w: "+format, append([]any{ErrInvalid}, args...)...)
+	}
 	switch {
 	case len(p.MinDeposits) == 0 || len(p.BidDeposits) == 0:
-		return fmt.Errorf("market: params: %w: at least one denomination for deployments and for bids", ErrInvalid)
-	case p.MaxBids == 0:
-		return fmt.Errorf("market: params: %w: max_bids must be at least 1", ErrInvalid)
-	case p.OrderLifetimeBlocks < 0 || p.GraceBlocks < 0:
-		return fmt.Errorf("market: params: %w: block counts must not be negative", ErrInvalid)
-	case p.FeePerMyriad > 10_000:
-		return fmt.Errorf("market: params: %w: fee_per_myriad must be at most 10000", ErrInvalid)
+		return bad("want at least one denomination for deployments and for bids")
+	case p.MaxBids == 0 || p.MaxBids > MaxCount:
+		return bad("max_bids must be 1 to %d", MaxCount)
+	case !within(p.OrderLifetimeBlocks, MaxBlocks) || !within(p.GraceBlocks, MaxBlocks):
+		return bad("block counts must be 0 to %d", MaxBlocks)
+	case p.FeePerMyriad > MaxMyriad:
+		return bad("fee_per_myriad must be at most %d", MaxMyriad)
 	}
-	for _, c := range append(p.MinDeposits[:len(p.MinDeposits):len(p.MinDeposits)], p.BidDeposits...) {
-		if err := ValidateDenom(c.Denom); err != nil {
-			return err
+	for _, cs := range []Coins{p.MinDeposits, p.BidDeposits} {
+		for i, c := range cs {
+			if err := ValidateDenom(c.Denom); err != nil {
+				return err
+			}
+			if c.Amount.IsZero() || i > 0 && cs[i-1].Denom >= c.Denom {
+				return bad("deposits must be above zero and sorted by denomination: %s", c)
+			}
+		}
+	}
+	return p.Limits.validate()
+}
+
+func within(n, most int64) bool { return n >= 0 && n <= most }
+
+func (l Limits) validate() error {
+	for _, n := range []uint32{
+		l.MaxGroups, l.MaxUnitsPerGroup, l.MaxReplicasPerUnit, l.MaxAttributes,
+		l.MaxVolumesPerUnit, l.MaxEndpointsPerUnit, l.MaxSigners,
+	} {
+		if n > MaxCount {
+			return fmt.Errorf("market: params: %w: a limit on a count is %d, at most %d", ErrInvalid, n, MaxCount)
+		}
+	}
+	for _, n := range []uint64{l.MaxMilliCores, l.MaxMemoryBytes, l.MaxStorageBytes, l.MaxGPUs} {
+		if n > MaxQuantity {
+			return fmt.Errorf("market: params: %w: a limit on a size is %d, at most %d", ErrInvalid, n, MaxQuantity)
 		}
 	}
 	return nil

@@ -1,13 +1,221 @@
 package machine
 
-import "github.com/moorage-dev/moorage/market"
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/moorage-dev/moorage/market"
+)
+
+// Held returns what the pot must hold: the deposits in escrow, what payments
+// have earned and not been paid, and the deposits of live bids.
+func Held(s State) (market.Coins, error) {
+	g, err := Export(s)
+	if err != nil {
+		return nil, err
+	}
+	return g.held()
+}
+
+func (g Genesis) held() (sum market.Coins, err error) {
+	add := func(c market.Coin) {
+		if err == nil {
+			sum, err = sum.Add(c)
+		}
+	}
+	for _, a := range g.Accounts {
+		for _, d := range a.Deposits {
+			add(d.Balance)
+		}
+	}
+	for _, p := range g.Payments {
+		add(market.Coin{Denom: p.Price.Denom, Amount: p.Balance})
+	}
+	for _, b := range g.Bids {
+		if !b.State.Terminal() {
+			add(b.Deposit)
+		}
+	}
+	return sum, err
+}
 
 // Check looks for broken invariants: money (pot = deposits in escrow + earned
 // and unpaid balances + deposits of live bids), at most one active lease per
 // order, states that agree with one another, indexes and timers that agree with
 // the rows. pot is what the market's pot holds. It reads the whole state: it is
-// for tests, simulation and genesis. The error lists every fault found.
+// for tests, simulation and genesis. The error joins every fault found.
 func Check(s State, pot market.Coins) error {
-	_, err := Export(s)
-	return err
+	g, err := Export(s)
+	if err != nil {
+		return err
+	}
+	c := newChecker(g)
+	held, err := g.held()
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(held, pot) {
+		c.fault("the pot holds %v, deposits and balances are %v", pot, held)
+	}
+	c.groups()
+	c.orders()
+	c.leases()
+	c.accounts()
+	return errors.Join(append(c.faults, checkDerived(s, g))...)
+}
+
+// checkDerived compares the indexes and timers with what the rows call for.
+func checkDerived(s State, g Genesis) error {
+	refs, timers := derived(g)
+	return errors.Join(sameRows("refs", s.Refs, refs), sameRows("timers", s.Timers, timers))
+}
+
+func sameRows[K Key](what string, t Table[K, K], want []K) error {
+	have, err := collect(t.Scan(nil, nil))
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(want, func(a, b K) int { return bytes.Compare(key(a), key(b)) })
+	if !slices.EqualFunc(have, want, func(a, b K) bool { return bytes.Equal(key(a), key(b)) }) {
+		return fmt.Errorf("machine: check: %s are %v, the rows call for %v", what, have, want)
+	}
+	return nil
+}
+
+// checker holds a state by ID and collects faults.
+type checker struct {
+	g           Genesis
+	deployments map[market.DeploymentID]market.Deployment
+	groupOf     map[market.GroupID]market.Group
+	order       map[market.OrderID]market.Order
+	bid         map[market.BidID]market.Bid
+	payment     map[market.LeaseID]market.Payment
+	faults      []error
+}
+
+func newChecker(g Genesis) *checker {
+	c := &checker{
+		g:           g,
+		deployments: make(map[market.DeploymentID]market.Deployment, len(g.Deployments)),
+		groupOf:     make(map[market.GroupID]market.Group, len(g.Groups)),
+		order:       make(map[market.OrderID]market.Order, len(g.Orders)),
+		bid:         make(map[market.BidID]market.Bid, len(g.Bids)),
+		payment:     make(map[market.LeaseID]market.Payment, len(g.Payments)),
+	}
+	for _, d := range g.Deployments {
+		c.deployments[d.ID] = d
+	}
+	for _, v := range g.Groups {
+		c.groupOf[v.ID] = v
+	}
+	for _, o := range g.Orders {
+		c.order[o.ID] = o
+	}
+	for _, b := range g.Bids {
+		c.bid[b.ID] = b
+	}
+	for _, p := range g.Payments {
+		c.payment[p.ID] = p
+	}
+	return c
+}
+
+func (c *checker) fault(format string, args ...any) {
+	c.faults = append(c.faults, fmt.Errorf("machine: check: "+format, args...))
+}
+
+// groups checks that an open group has a live newest order and another has
+// none, and that nothing is live in a closed deployment.
+func (c *checker) groups() {
+	for _, g := range c.g.Groups {
+		o := c.order[market.OrderID{GroupID: g.ID, OSeq: g.LastOSeq}]
+		live := o.State == market.OrderOpen || o.State == market.OrderMatched
+		if live != (g.State == market.GroupOpen) {
+			c.fault("group %s is %s, its newest order %s", g.ID, g.State, o.State)
+		}
+		d := c.deployments[g.ID.DeploymentID]
+		if d.State != market.DeploymentActive && !g.State.Terminal() {
+			c.fault("group %s is %s, its deployment %s", g.ID, g.State, d.State)
+		}
+	}
+}
+
+// orders checks the number of open bids and of active leases of each order.
+func (c *checker) orders() {
+	open := make(map[market.OrderID]uint32)
+	for _, b := range c.g.Bids {
+		if b.State == market.BidOpen {
+			open[b.ID.OrderID]++
+		}
+	}
+	active := make(map[market.OrderID]int)
+	for _, l := range c.g.Leases {
+		if !l.State.Terminal() {
+			active[l.ID.OrderID]++
+		}
+	}
+	for _, o := range c.g.Orders {
+		if o.Bids != open[o.ID] || o.State != market.OrderOpen && open[o.ID] > 0 {
+			c.fault("order %s, %s, counts %d bids, %d are open", o.ID, o.State, o.Bids, open[o.ID])
+		}
+		want := 0
+		if o.State == market.OrderMatched {
+			want = 1
+		}
+		if active[o.ID] != want {
+			c.fault("order %s, %s, has %d active leases", o.ID, o.State, active[o.ID])
+		}
+		if g := c.groupOf[o.ID.GroupID]; !o.State.Terminal() && g.LastOSeq != o.ID.OSeq {
+			c.fault("order %s is %s, its group is at order %d", o.ID, o.State, g.LastOSeq)
+		}
+	}
+}
+
+// leases checks that lease, bid and payment live and end together, and that a
+// closed payment holds nothing.
+func (c *checker) leases() {
+	for _, l := range c.g.Leases {
+		b, p := c.bid[l.ID.Bid()], c.payment[l.ID]
+		live := !l.State.Terminal()
+		if live != (b.State == market.BidWon) || !live && b.State != market.BidClosed {
+			c.fault("lease %s is %s, its bid %s", l.ID, l.State, b.State)
+		}
+		if live == p.State.Terminal() || p.State == 0 {
+			c.fault("lease %s is %s, its payment %s", l.ID, l.State, p.State)
+		}
+		if !live && !p.Balance.IsZero() {
+			c.fault("payment %s is closed and holds %s", p.ID, p.Balance)
+		}
+	}
+}
+
+// accounts checks that each deployment has its account, that a closed account
+// is empty, and that dues are unpaid only where funds are gone.
+func (c *checker) accounts() {
+	for _, a := range c.g.Accounts {
+		d := c.deployments[a.ID]
+		if a.State.Terminal() != d.State.Terminal() {
+			c.fault("account %s is %s, its deployment %s", a.ID, a.State, d.State)
+		}
+		if a.State.Terminal() && len(a.Deposits) > 0 {
+			c.fault("account %s is closed and holds %v", a.ID, a.Deposits)
+		}
+	}
+	overdrawn := make(map[market.DeploymentID]bool)
+	for _, p := range c.g.Payments {
+		if p.State.Terminal() {
+			continue
+		}
+		if (p.State == market.AccountOverdrawn) != !p.Unpaid.IsZero() {
+			c.fault("payment %s is %s with %s unpaid", p.ID, p.State, p.Unpaid)
+		}
+		overdrawn[p.ID.DeploymentID] = overdrawn[p.ID.DeploymentID] || p.State == market.AccountOverdrawn
+	}
+	for _, a := range c.g.Accounts {
+		if overdrawn[a.ID] != (a.State == market.AccountOverdrawn) {
+			c.fault("account %s is %s, with overdrawn payments: %t", a.ID, a.State, overdrawn[a.ID])
+		}
+	}
 }

@@ -1,0 +1,69 @@
+package machine
+
+import "github.com/moorage-dev/moorage/market"
+
+// unlist takes an order out of the open orders and their expiry queue.
+func (m *Machine) unlist(o market.Order) error {
+	if err := m.dropRef(RefOpenOrder, orderEvent(o.ID)); err != nil {
+		return err
+	}
+	if o.ExpiresAt == 0 {
+		return nil
+	}
+	return m.Timers.Delete(Timer{o.ExpiresAt, TimerOrder, o.ID})
+}
+
+// endOrder closes an order that is not closed, with its lease or its open bids.
+func (m *Machine) endOrder(at Moment, b *book, o market.Order, reason market.CloseReason) error {
+	if o.State == market.OrderMatched {
+		if err := m.endLeaseOf(at, b, o.ID, reason); err != nil {
+			return err
+		}
+	} else {
+		if err := m.unlist(o); err != nil {
+			return err
+		}
+		if err := m.endOpenBids(at, o.ID, market.BidWithdrawn); err != nil {
+			return err
+		}
+	}
+	return m.closeOrder(at, o)
+}
+
+// closeOrder writes the closed state of an order that has no live bid any more.
+func (m *Machine) closeOrder(at Moment, o market.Order) error {
+	o.State, o.ClosedAt, o.Bids = market.OrderClosed, at.Height, 0
+	m.emit(market.EventOrderClosed, orderEvent(o.ID))
+	return m.Orders.Set(o.ID, o)
+}
+
+// endLeaseOf ends the lease of a matched order.
+func (m *Machine) endLeaseOf(at Moment, b *book, id market.OrderID, reason market.CloseReason) error {
+	refs, err := collect(m.Refs.Scan(refPrefix(RefOpenPayment, id), nil))
+	if err != nil {
+		return err
+	}
+	for _, r := range refs { // there is one
+		l, err := m.Leases.Get(r.ID)
+		if err != nil {
+			return err
+		}
+		if err := m.endLease(at, b, l, reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expireOrder closes an order whose time is over; its group is paused.
+func (m *Machine) expireOrder(at Moment, t Timer) error {
+	o, ok, err := lookup(m.Orders, t.ID)
+	if err != nil || !ok || o.State != market.OrderOpen || o.ExpiresAt != t.Height {
+		return err
+	}
+	g, err := m.Groups.Get(o.ID.GroupID)
+	if err != nil {
+		return err
+	}
+	return m.stop(at, g, market.GroupPaused, market.ReasonNone)
+}

@@ -1,0 +1,112 @@
+package market
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Prefixes of the provider attributes that state capabilities.
+const (
+	// CapabilityStorage is followed by a number that joins the attributes of one
+	// kind of storage: "capabilities/storage/1/class".
+	CapabilityStorage = "capabilities/storage/"
+	// CapabilityGPU is followed by what a GPU attribute of an order asks for:
+	// "capabilities/gpu/vendor/nvidia/model/a100".
+	CapabilityGPU = "capabilities/gpu/"
+)
+
+// Match checks that a provider is what the group asks for: its own attributes,
+// the auditors' words and its capabilities. audits are what auditors say of the
+// provider; words that are expired at now, or of auditors nobody asked for, do
+// not count. The error is a [RuleError] of kind [ErrMismatch].
+//
+// A required key may hold "*" for any part of a key between slashes; values
+// must be equal. With signers, every one of AllOf and at least one of AnyOf
+// must have signed all required attributes. The attributes of a volume must be
+// found together under one number of [CapabilityStorage]; of the attributes of
+// a GPU, which are alternatives, one under [CapabilityGPU].
+func (g GroupSpec) Match(p Provider, audits []Audit, now time.Time) error {
+	if a, ok := g.Requirements.Attributes.in(p.Attributes); !ok {
+		return Refuse(ErrMismatch, "bid-attributes", "provider %s lacks %s=%s", p.Owner, a.Key, a.Value)
+	}
+	if err := g.Requirements.signed(p.Owner, audits, now); err != nil {
+		return err
+	}
+	for _, u := range g.Units {
+		for _, v := range u.Storage {
+			if !storageIn(v, p.Attributes) {
+				return Refuse(ErrMismatch, "bid-storage", "provider %s has no storage for volume %q", p.Owner, v.Name)
+			}
+		}
+		if u.GPU.Units > 0 && !gpuIn(u.GPU.Attributes, p.Attributes) {
+			return Refuse(ErrMismatch, "bid-gpu", "provider %s has no GPU for unit %d", p.Owner, u.ID)
+		}
+	}
+	return nil
+}
+
+func (r Requirements) signed(provider Address, audits []Audit, now time.Time) error {
+	by := func(auditor Address) bool {
+		return slices.ContainsFunc(audits, func(a Audit) bool {
+			live := a.ExpiresAt.IsZero() || now.Before(a.ExpiresAt)
+			_, all := r.Attributes.in(a.Attributes)
+			return a.ID == AuditID{provider, auditor} && live && all
+		})
+	}
+	for _, auditor := range r.SignedBy.AllOf {
+		if !by(auditor) {
+			return Refuse(ErrMismatch, "bid-signed-by-all", "auditor %s has not signed the attributes of provider %s", auditor, provider)
+		}
+	}
+	if len(r.SignedBy.AnyOf) > 0 && !slices.ContainsFunc(r.SignedBy.AnyOf, by) {
+		return Refuse(ErrMismatch, "bid-signed-by-any", "no auditor asked for has signed the attributes of provider %s", provider)
+	}
+	return nil
+}
+
+// in reports whether every attribute is found in have, and the first that is
+// not.
+func (as Attributes) in(have Attributes) (Attribute, bool) {
+	for _, a := range as {
+		if !a.in(have, "") {
+			return a, false
+		}
+	}
+	return Attribute{}, true
+}
+
+// in reports whether have has the attribute under a prefix.
+func (a Attribute) in(have Attributes, prefix string) bool {
+	return slices.ContainsFunc(have, func(h Attribute) bool {
+		k, ok := strings.CutPrefix(h.Key, prefix)
+		return ok && h.Value == a.Value && keyMatches(a.Key, k)
+	})
+}
+
+// keyMatches matches a key with a pattern in which "*" stands for any part
+// without a slash. Keys hold no other character that [path.Match] knows.
+func keyMatches(pattern, k string) bool {
+	ok, err := path.Match(pattern, k)
+	return err == nil && ok
+}
+
+func storageIn(v Volume, have Attributes) bool {
+	if len(v.Attributes) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(have, func(h Attribute) bool {
+		rest, ok := strings.CutPrefix(h.Key, CapabilityStorage)
+		number, _, more := strings.Cut(rest, "/")
+		if !ok || !more {
+			return false
+		}
+		prefix := CapabilityStorage + number + "/"
+		return !slices.ContainsFunc(v.Attributes, func(a Attribute) bool { return !a.in(have, prefix) })
+	})
+}
+
+func gpuIn(want, have Attributes) bool {
+	return len(want) == 0 || slices.ContainsFunc(want, func(a Attribute) bool { return a.in(have, CapabilityGPU) })
+}
