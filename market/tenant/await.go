@@ -191,7 +191,7 @@ func (t *Tenant) sendManifest(ctx context.Context, id market.LeaseID, m manifest
 	}
 	deadline := time.Now().Add(manifestTimeout)
 	for {
-		err := gw.PutManifest(ctx, id.DSeq, m)
+		err := gw.PutManifest(ctx, id.DeploymentID, m)
 		again := errors.Is(err, market.ErrNotFound) || errors.Is(err, market.ErrUnavailable)
 		if err == nil || !again || time.Now().After(deadline) {
 			return err

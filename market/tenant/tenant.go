@@ -17,7 +17,7 @@ import (
 // package provider/gateway/client is one.
 type Gateway interface {
 	// PutManifest sends the manifest of a deployment.
-	PutManifest(ctx context.Context, dseq uint64, m manifest.Manifest) error
+	PutManifest(ctx context.Context, id market.DeploymentID, m manifest.Manifest) error
 	// LeaseStatus reports where a lease stands.
 	LeaseStatus(ctx context.Context, id market.LeaseID) (api.LeaseStatus, error)
 	// Screen asks what the provider would bid.
