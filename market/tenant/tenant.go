@@ -181,6 +181,9 @@ func (t *Tenant) giveBack(ctx context.Context, id market.DeploymentID, cause err
 	return cause
 }
 
+// maxDSeqTries bounds the numbers tried when the caller leaves the choice.
+const maxDSeqTries = 16
+
 // Create puts the deployment on the market and returns its orders, one per
 // group in the order of the groups.
 func (t *Tenant) Create(ctx context.Context, p Plan) (market.DeploymentID, []market.Order, error) {
@@ -194,7 +197,13 @@ func (t *Tenant) Create(ctx context.Context, p Plan) (market.DeploymentID, []mar
 	if err != nil {
 		return id, nil, err
 	}
-	receipt, err := m.Submit(ctx, market.CreateDeployment{ID: id, Groups: p.Groups, Hash: p.Hash, Deposit: deposit})
+	msg := market.CreateDeployment{ID: id, Groups: p.Groups, Hash: p.Hash, Deposit: deposit}
+	receipt, err := m.Submit(ctx, msg)
+	for tries := 1; p.DSeq == 0 && tries < maxDSeqTries && errors.Is(err, market.ErrExists); tries++ {
+		msg.ID.DSeq++ // another deployment of this block has the number
+		receipt, err = m.Submit(ctx, msg)
+	}
+	id = msg.ID
 	if err != nil {
 		return id, nil, fmt.Errorf("tenant: create deployment: %w", err)
 	}
