@@ -108,10 +108,10 @@ func (e *Expose) less(f *Expose) bool {
 	return e.Global && !f.Global
 }
 
-// Less reports whether e stands before f in a service: by target service, port
-// and protocol, and global before private. It is the order of the reference;
-// exposes that are equal in these four are in no order.
-func (e Expose) Less(f Expose) bool { return e.less(&f) }
+// Before reports whether e stands before f in a service: by target service,
+// port and protocol, and global before private. It is the order of the
+// reference; exposes that are equal in these four are in no order.
+func (e *Expose) Before(f *Expose) bool { return e.less(f) }
 
 func clip(s string) string {
 	const most = 80
