@@ -1,0 +1,256 @@
+package lease_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/moorage-dev/moorage/lease"
+	"github.com/moorage-dev/moorage/market"
+)
+
+func deployment(dseq uint64) market.DeploymentID {
+	return market.DeploymentID{Owner: "tenant", DSeq: dseq}
+}
+
+// leaseID returns the lease of a group's first order.
+func leaseID(gseq uint32) market.LeaseID {
+	group := market.GroupID{DeploymentID: deployment(12), GSeq: gseq}
+	return market.LeaseID{OrderID: market.OrderID{GroupID: group, OSeq: 1}, Provider: market.Address(fmt.Sprintf("provider%d", gseq))}
+}
+
+func price(t testing.TB, perBlock string) market.Price {
+	t.Helper()
+	d, err := market.ParseDecimal(perBlock)
+	require.NoError(t, err)
+	return market.Price{Denom: "uact", AmountPerBlock: d}
+}
+
+func uact(n uint64) market.Coin { return market.NewCoin("uact", n) }
+
+// funded returns the book of an account with a deposit by the tenant at height
+// 0, and payments for groups 1, 2, and so on.
+func funded(t testing.TB, deposit uint64, prices ...string) *lease.Book {
+	t.Helper()
+	b := lease.Open(deployment(12), 0)
+	require.NoError(t, b.Deposit(0, "tenant", uact(deposit)))
+	for i, p := range prices {
+		require.NoError(t, b.Start(0, leaseID(uint32(i+1)), price(t, p)))
+	}
+	return b
+}
+
+func withdraw(t testing.TB, b *lease.Book, height int64, gseq uint32) string {
+	t.Helper()
+	out, err := b.Withdraw(height, leaseID(gseq), 0)
+	require.NoError(t, err)
+	return out.Net.Amount.String()
+}
+
+func stop(t testing.TB, b *lease.Book, height int64, gseq uint32) string {
+	t.Helper()
+	p, out, err := b.Stop(height, leaseID(gseq), 0)
+	require.NoError(t, err)
+	require.Equal(t, market.AccountClosed, p.State)
+	return out.Net.Amount.String()
+}
+
+func funds(t testing.TB, b *lease.Book) string {
+	t.Helper()
+	sum, err := b.Account.Funds()
+	require.NoError(t, err)
+	return sum.Of("uact").String()
+}
+
+// Defect 1 of the reference: with no block between two closings, the second
+// payment stayed open and went on charging.
+func TestASecondLeaseClosedInTheSameBlockStopsCharging(t *testing.T) {
+	b := funded(t, 100_000, "10", "10")
+	assert.Equal(t, "1000", stop(t, b, 100, 1))
+	assert.Equal(t, "1000", stop(t, b, 100, 2))
+	assert.Empty(t, b.Payments)
+	require.NoError(t, b.Settle(1100))
+	assert.Equal(t, "98000", funds(t, b))
+	_, err := b.Withdraw(1100, leaseID(2), 0)
+	assert.ErrorIs(t, err, market.ErrNotFound, "a closed payment must not pay again")
+}
+
+// Defect 3: withdrawing twice in a block panicked.
+func TestWithdrawingTwiceInABlockPaysOnce(t *testing.T) {
+	b := funded(t, 100_000, "10")
+	assert.Equal(t, "500", withdraw(t, b, 50, 1))
+	assert.Equal(t, "0", withdraw(t, b, 50, 1))
+	assert.Equal(t, "10", withdraw(t, b, 51, 1))
+}
+
+// Defect 4: rates below a unit were cut off at each settlement, so that 0.9 per
+// block settled in every block for 1000 blocks earned nothing.
+func TestAPriceBelowOneUnitEarnsTheSameHoweverOftenItIsSettled(t *testing.T) {
+	for _, every := range []int64{1, 2, 3, 10, 999, 1000} {
+		b := funded(t, 100_000, "0.9")
+		for h := every; h < 1000; h += every {
+			require.NoError(t, b.Settle(h))
+		}
+		assert.Equal(t, "900", stop(t, b, 1000, 1), "settled every %d blocks", every)
+		assert.Equal(t, "99100", funds(t, b))
+	}
+}
+
+// Defect 5: short funds went to the payment whose key came first.
+func TestShortFundsAreSharedInProportion(t *testing.T) {
+	b := funded(t, 1500, "1000", "1000")
+	require.NoError(t, b.Settle(1))
+	assert.Equal(t, market.AccountOverdrawn, b.Account.State)
+	assert.EqualValues(t, 1, b.Account.OverdrawnAt)
+	assert.Equal(t, "750", withdraw(t, b, 1, 1))
+	assert.Equal(t, "750", withdraw(t, b, 1, 2))
+	assert.Equal(t, "250", b.Payments[0].Unpaid.String())
+
+	b = funded(t, 10, "1", "2", "30")
+	require.NoError(t, b.Settle(1))
+	assert.Equal(t, "0", withdraw(t, b, 1, 1), "10·1/33 = 0.30")
+	assert.Equal(t, "1", withdraw(t, b, 1, 2), "10·2/33 = 0.61, the largest remainder")
+	assert.Equal(t, "9", withdraw(t, b, 1, 3), "10·30/33 = 9.09")
+}
+
+// Defect 6: a deposit into an overdrawn account paid the debt, then closed it.
+func TestADepositRevivesAnOverdrawnAccount(t *testing.T) {
+	b := funded(t, 1000, "100")
+	require.NoError(t, b.Settle(15))
+	require.Equal(t, market.AccountOverdrawn, b.Account.State)
+	require.EqualValues(t, 11, b.Account.OverdrawnAt, "the block that could not be paid")
+	require.Equal(t, "500", b.Payments[0].Unpaid.String())
+
+	require.NoError(t, b.Deposit(16, "tenant", uact(599)))
+	assert.Equal(t, market.AccountOverdrawn, b.Account.State, "600 are due")
+	assert.EqualValues(t, 11, b.Account.OverdrawnAt, "part of the debt buys no new grace")
+	require.NoError(t, b.Deposit(16, "tenant", uact(401)))
+	assert.Equal(t, market.AccountOpen, b.Account.State)
+	assert.EqualValues(t, 0, b.Account.OverdrawnAt)
+	assert.Equal(t, "400", funds(t, b))
+	assert.Equal(t, "2000", stop(t, b, 20, 1), "all 20 blocks are paid")
+}
+
+func TestWhatIsLeftGoesBackToEachDepositor(t *testing.T) {
+	b := lease.Open(deployment(12), 0)
+	require.NoError(t, b.Deposit(0, "tenant", uact(100)))
+	require.NoError(t, b.Deposit(0, "friend", uact(50)))
+	require.NoError(t, b.Deposit(0, "friend", market.NewCoin("uakt", 7)))
+	require.NoError(t, b.Deposit(1, "tenant", uact(5)))
+	require.NoError(t, b.Start(1, leaseID(1), price(t, "11")))
+	assert.Equal(t, "110", stop(t, b, 11, 1))
+	refunds, err := b.Close(11)
+	require.NoError(t, err)
+	assert.Equal(t, []market.Deposit{
+		{Depositor: "friend", Balance: uact(45)},
+		{Depositor: "friend", Balance: market.NewCoin("uakt", 7)},
+	}, refunds, "the tenant's 105 are spent first, then 5 of the friend's")
+	assert.ErrorIs(t, b.Deposit(12, "tenant", uact(1)), market.ErrState)
+	_, err = b.Close(12)
+	assert.ErrorIs(t, err, market.ErrState)
+}
+
+func TestAnAccountWithOpenPaymentsDoesNotClose(t *testing.T) {
+	b := funded(t, 1000, "1")
+	_, err := b.Close(5)
+	assert.ErrorIs(t, err, market.ErrState)
+}
+
+func TestAPaymentTouchesOnlyItsOwnDenomination(t *testing.T) {
+	b := funded(t, 100, "10")
+	require.NoError(t, b.Deposit(0, "tenant", market.NewCoin("uakt", 1000)))
+	other := leaseID(2)
+	require.NoError(t, b.Start(0, other, market.Price{Denom: "uakt", AmountPerBlock: market.NewDecimal(1)}))
+	require.NoError(t, b.Settle(20))
+	assert.Equal(t, market.AccountOverdrawn, b.Payments[0].State)
+	assert.Equal(t, market.AccountOpen, b.Payments[1].State, "its funds last")
+	assert.Equal(t, market.AccountOverdrawn, b.Account.State)
+	sum, err := b.Account.Funds()
+	require.NoError(t, err)
+	assert.Equal(t, market.Coins{market.NewCoin("uakt", 980)}, sum)
+	assert.EqualValues(t, 1001, b.RunsOutAt(), "of uakt")
+}
+
+func TestTheFeeOfManySmallWithdrawalsIsThatOfOne(t *testing.T) {
+	take := func(every int64) (fee, net uint64) {
+		b := funded(t, 100_000, "3")
+		for h := every; h <= 1000; h += every {
+			out, err := b.Withdraw(h, leaseID(1), 250) // 2.5 %
+			require.NoError(t, err)
+			f, _ := out.Fee.Amount.Uint64()
+			n, _ := out.Net.Amount.Uint64()
+			fee, net = fee+f, net+n
+		}
+		return fee, net
+	}
+	for _, every := range []int64{1, 5, 1000} {
+		fee, net := take(every)
+		assert.EqualValues(t, 75, fee, "withdrawn every %d blocks", every)
+		assert.EqualValues(t, 2925, net)
+	}
+}
+
+func TestRefusalsOfABook(t *testing.T) {
+	b := funded(t, 1000, "100")
+	assert.ErrorIs(t, b.Deposit(0, "tenant", uact(0)), market.ErrInvalid)
+	assert.ErrorIs(t, b.Start(0, leaseID(1), price(t, "1")), market.ErrExists)
+	assert.ErrorIs(t, b.Start(0, leaseID(2), price(t, "0")), market.ErrInvalid)
+	require.NoError(t, b.Settle(12))
+	assert.ErrorIs(t, b.Settle(11), market.ErrInvalid, "heights do not go back")
+	assert.ErrorIs(t, b.Start(12, leaseID(2), price(t, "1")), market.ErrState, "overdrawn")
+	_, _, err := b.Stop(12, leaseID(9), 0)
+	assert.ErrorIs(t, err, market.ErrNotFound)
+}
+
+func TestStrangersCannotFillAllPlacesOfAnAccount(t *testing.T) {
+	b := lease.Open(deployment(12), 0)
+	for i := range market.MaxDepositors {
+		require.NoError(t, b.Deposit(0, market.Address(fmt.Sprintf("stranger%d", i)), uact(1)))
+	}
+	assert.ErrorIs(t, b.Deposit(0, "onemore", uact(1)), market.ErrLimit)
+	assert.NoError(t, b.Deposit(0, "stranger3", uact(1)), "is there already")
+	assert.NoError(t, b.Deposit(0, "tenant", uact(1)))
+	assert.NoError(t, b.Deposit(0, "tenant", market.NewCoin("uakt", 1)))
+}
+
+func TestABookDoesNotWriteToWhatItWasLoadedFrom(t *testing.T) {
+	b := funded(t, 1000, "100", "7")
+	account, payments := b.Account.Clone(), append([]market.Payment(nil), b.Payments...)
+	loaded := lease.Load(b.Account, b.Payments)
+	require.NoError(t, loaded.Deposit(3, "tenant", uact(5)))
+	stop(t, loaded, 5, 1)
+	require.NoError(t, loaded.Settle(5000))
+	assert.Equal(t, account, b.Account)
+	assert.Equal(t, payments, b.Payments)
+}
+
+func TestPricesAtTheEdgeOfTheRange(t *testing.T) {
+	b := funded(t, 3, "0.000000000000000001")
+	assert.EqualValues(t, 4_000_000_000_000_000_000, b.RunsOutAt())
+	require.NoError(t, b.Settle(1_000_000_000_000_000_000))
+	assert.Equal(t, "1", withdraw(t, b, 1_000_000_000_000_000_000, 1))
+
+	b = funded(t, 5, "340282366920938463463.374607431768211455")
+	assert.EqualValues(t, 1, b.RunsOutAt())
+	require.NoError(t, b.Settle(1_000_000_000))
+	assert.Equal(t, "5", withdraw(t, b, 1_000_000_000, 1))
+}
+
+func TestALeaseEndsOnce(t *testing.T) {
+	bid := market.Bid{ID: leaseID(1).Bid(), State: market.BidOpen, Price: price(t, "2")}
+	l, err := lease.Begin(bid, 7)
+	require.NoError(t, err)
+	assert.Equal(t, market.Lease{ID: leaseID(1), State: market.LeaseActive, Price: bid.Price, CreatedAt: 7}, l)
+	l, err = lease.End(l, 9, market.ReasonUnstable)
+	require.NoError(t, err)
+	assert.Equal(t, market.LeaseClosed, l.State)
+	assert.EqualValues(t, 9, l.ClosedAt)
+	_, err = lease.End(l, 10, market.ReasonTenant)
+	assert.ErrorIs(t, err, market.ErrState)
+
+	bid.State = market.BidLost
+	_, err = lease.Begin(bid, 7)
+	assert.ErrorIs(t, err, market.ErrState)
+}
