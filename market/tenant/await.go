@@ -236,7 +236,7 @@ func (t *Tenant) awaitReady(ctx context.Context, id market.LeaseID, version mark
 	if err != nil {
 		return last, err
 	}
-	began := time.Now()
+	began, failing := time.Now(), time.Time{}
 	for {
 		status, err := gw.LeaseStatus(ctx, id)
 		switch {
@@ -255,11 +255,26 @@ func (t *Tenant) awaitReady(ctx context.Context, id market.LeaseID, version mark
 			if status.Phase == api.PhaseActive && status.Hash == version.String() {
 				return status, nil
 			}
+			failing = failingSince(failing, status.Phase)
+			if !failing.IsZero() && time.Since(failing) >= t.cfg.FailingTimeout {
+				return last, &NotReadyError{last, time.Since(began)}
+			}
 		}
 		if err := pause(ctx, t.cfg.PollInterval); err != nil {
 			return last, err
 		}
 	}
+}
+
+// failingSince follows how long a lease has been failing.
+func failingSince(since time.Time, p api.Phase) time.Time {
+	switch {
+	case p != api.PhaseFailing:
+		return time.Time{}
+	case since.IsZero():
+		return time.Now()
+	}
+	return since
 }
 
 // closed says why a lease is closed, "" when it is not.

@@ -42,9 +42,10 @@ func Cheapest(_ market.OrderID, bids []market.Bid) (market.Bid, bool) {
 
 // Defaults of [Config].
 const (
-	DefaultBidTimeout   = 30 * time.Second
-	DefaultReadyTimeout = 5 * time.Minute
-	DefaultPollInterval = 250 * time.Millisecond
+	DefaultBidTimeout     = 30 * time.Second
+	DefaultReadyTimeout   = 5 * time.Minute
+	DefaultFailingTimeout = 30 * time.Second
+	DefaultPollInterval   = 250 * time.Millisecond
 )
 
 // Config joins what a tenant needs. Market and Dial are required.
@@ -60,6 +61,9 @@ type Config struct {
 	BidGrace time.Duration
 	// ReadyTimeout is how long the workload may take to run.
 	ReadyTimeout time.Duration
+	// FailingTimeout is how long the workload may be failing, without a better
+	// moment, before the wait for it ends early.
+	FailingTimeout time.Duration
 	// PollInterval is how often a gateway is asked for a status.
 	PollInterval time.Duration
 	// Choose picks among bids; nil means [Cheapest].
@@ -78,6 +82,7 @@ func New(cfg Config) (*Tenant, error) {
 	}
 	cfg.BidTimeout = cmp.Or(cfg.BidTimeout, DefaultBidTimeout)
 	cfg.ReadyTimeout = cmp.Or(cfg.ReadyTimeout, DefaultReadyTimeout)
+	cfg.FailingTimeout = cmp.Or(cfg.FailingTimeout, DefaultFailingTimeout)
 	cfg.PollInterval = cmp.Or(cfg.PollInterval, DefaultPollInterval)
 	if cfg.Choose == nil {
 		cfg.Choose = Cheapest
