@@ -7,7 +7,8 @@ import (
 	"cosmossdk.io/log/v2"
 )
 
-// Logger shows a [slog.Logger] to the SDK. nil discards.
+// Logger shows a [slog.Logger] to the SDK and to CometBFT. nil discards. What
+// they call information is a page per block, and is logged at level Debug.
 func Logger(l *slog.Logger) log.Logger {
 	if l == nil {
 		return log.NewNopLogger()
@@ -17,13 +18,13 @@ func Logger(l *slog.Logger) log.Logger {
 
 type logger struct{ slog *slog.Logger }
 
-func (l logger) Info(msg string, kv ...any)  { l.slog.Info(msg, kv...) }
+func (l logger) Info(msg string, kv ...any)  { l.slog.Debug(msg, kv...) }
 func (l logger) Warn(msg string, kv ...any)  { l.slog.Warn(msg, kv...) }
 func (l logger) Error(msg string, kv ...any) { l.slog.Error(msg, kv...) }
 func (l logger) Debug(msg string, kv ...any) { l.slog.Debug(msg, kv...) }
 
 func (l logger) InfoContext(ctx context.Context, msg string, kv ...any) {
-	l.slog.InfoContext(ctx, msg, kv...)
+	l.slog.DebugContext(ctx, msg, kv...)
 }
 
 func (l logger) WarnContext(ctx context.Context, msg string, kv ...any) {

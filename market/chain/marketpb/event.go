@@ -7,8 +7,8 @@ import (
 	"github.com/moorage-dev/moorage/market"
 )
 
-// eventPrefix begins the type of every event of the market.
-const eventPrefix = "moorage.market.v1.Event"
+// EventPrefix begins the type of every event of the market.
+const EventPrefix = "moorage.market.v1.Event"
 
 // eventNames holds the name of each kind of event after the prefix, by number.
 func eventNames() []string {
@@ -27,9 +27,9 @@ type EventAttribute struct{ Key, Value string }
 func FromEvent(e market.Event) (kind string, attributes []EventAttribute) {
 	names := eventNames()
 	if e.Kind == 0 || int(e.Kind) >= len(names) {
-		return eventPrefix + "Unknown" + strconv.Itoa(int(e.Kind)), nil
+		return EventPrefix + "Unknown" + strconv.Itoa(int(e.Kind)), nil
 	}
-	return eventPrefix + names[e.Kind], []EventAttribute{
+	return EventPrefix + names[e.Kind], []EventAttribute{
 		{"dseq", strconv.Quote(strconv.FormatUint(e.ID.DSeq, 10))},
 		{"gseq", strconv.FormatUint(uint64(e.ID.GSeq), 10)},
 		{"oseq", strconv.FormatUint(uint64(e.ID.OSeq), 10)},
@@ -41,7 +41,7 @@ func FromEvent(e market.Event) (kind string, attributes []EventAttribute) {
 // ToEvent reads an event of the market. It reports false for events of others
 // and for malformed ones.
 func ToEvent(kind string, attributes []EventAttribute) (market.Event, bool) {
-	name, ours := strings.CutPrefix(kind, eventPrefix)
+	name, ours := strings.CutPrefix(kind, EventPrefix)
 	if !ours || name == "" {
 		return market.Event{}, false
 	}

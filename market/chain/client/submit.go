@@ -1,0 +1,208 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	authv1beta1 "cosmossdk.io/api/cosmos/auth/v1beta1"
+	txtypes "github.com/cosmos/cosmos-sdk/types/tx"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/moorage-dev/moorage/market"
+)
+
+// Bounds of a submission.
+const (
+	// MaxBatch is the most messages of one [Client.Submit].
+	MaxBatch = 256
+	// maxAttempts bounds how often a transaction that is certain not to have been
+	// carried out is made anew: with more gas, or with a later time limit.
+	maxAttempts = 3
+	// resendAfter is how long to wait for news before the same bytes are sent
+	// again, to a node that may have lost its pool.
+	resendAfter = 10 * time.Second
+	// contactLost is how long the node may be out of reach, after the
+	// transaction's own time has run out, before the wait ends.
+	contactLost = time.Minute
+)
+
+// errExpired means that no block took the transaction in time.
+var errExpired = errors.New("no block took the transaction in time")
+
+// errOutOfGas means that it used more than the node had said.
+var errOutOfGas = errors.New("out of gas")
+
+// Submit implements [market.Writer]. When the context ends after the
+// transaction was sent, or the node is out of reach for too long, the error
+// wraps [ErrOutcomeUnknown].
+func (c *Client) Submit(ctx context.Context, msgs ...market.Msg) (market.Receipt, error) {
+	bodies, err := c.pack(msgs)
+	if err != nil {
+		return market.Receipt{}, err
+	}
+	percent := c.config.GasPercent
+	for attempt := 1; ; attempt++ {
+		receipt, err := c.submitOnce(ctx, bodies, percent)
+		switch {
+		case err == nil:
+			return receipt, nil
+		case attempt < maxAttempts && errors.Is(err, errOutOfGas):
+			percent *= 2
+		case attempt < maxAttempts && errors.Is(err, errExpired):
+		default:
+			return market.Receipt{}, err
+		}
+		c.log.WarnContext(ctx, "transaction was not carried out and is made anew", "error", err)
+	}
+}
+
+func (c *Client) submitOnce(ctx context.Context, bodies []*anyMsg, gasPercent uint64) (market.Receipt, error) {
+	t, err := c.prepare(ctx, bodies, gasPercent)
+	if err != nil {
+		return market.Receipt{}, err
+	}
+	height, err := c.deliver(ctx, t)
+	if err != nil {
+		return market.Receipt{}, err
+	}
+	return market.Receipt{TxID: t.hash.String(), Height: height, Fee: t.fee}, nil
+}
+
+// delivery follows one signed transaction.
+type delivery struct {
+	*signed
+	// next is the first height not looked at.
+	next int64
+	// sent is set once the node may have taken the transaction.
+	sent bool
+	// contact is when the node last answered.
+	contact time.Time
+}
+
+// deliver sends a transaction until a block has it, and returns that block's
+// height.
+func (c *Client) deliver(ctx context.Context, t *signed) (int64, error) {
+	d := &delivery{signed: t, next: t.head.height + 1, contact: time.Now()}
+	for {
+		if err := c.send(ctx, d); err != nil {
+			return 0, err
+		}
+		wait, cancel := context.WithTimeout(ctx, resendAfter)
+		height, err := c.find(wait, d)
+		cancel()
+		switch {
+		case err == nil:
+			return height, nil
+		case ctx.Err() != nil:
+			return 0, d.lost(ctx.Err())
+		case errors.Is(err, context.DeadlineExceeded): // no news: send again
+		case errors.Is(err, market.ErrUnavailable) && !errors.Is(err, errExpired), errors.Is(err, errNode):
+			if time.Since(d.contact) > c.config.Timeout+contactLost {
+				return 0, d.lost(err)
+			}
+			if err := pause(ctx, firstRetry); err != nil {
+				return 0, d.lost(err)
+			}
+		default:
+			return 0, err
+		}
+	}
+}
+
+// lost is the error for a wait that ends without an answer.
+func (d *delivery) lost(err error) error {
+	if !d.sent {
+		return fmt.Errorf("client: transaction was not sent: %w", err)
+	}
+	return fmt.Errorf("client: transaction %s: %w: %w", d.hash, ErrOutcomeUnknown, err)
+}
+
+// send hands the transaction to the node. An error says that it was refused and
+// can be in no block.
+func (c *Client) send(ctx context.Context, d *delivery) error {
+	r, err := c.tx.BroadcastTx(ctx, &txtypes.BroadcastTxRequest{TxBytes: d.bytes, Mode: txtypes.BroadcastMode_BROADCAST_MODE_SYNC})
+	if err != nil {
+		// It may have arrived; find will tell.
+		d.sent = d.sent || !neverArrived(err)
+		return nil
+	}
+	d.contact = time.Now()
+	if r.TxResponse == nil {
+		return nil // no answer at all; find will tell
+	}
+	res := result{r.TxResponse.Code, r.TxResponse.Codespace, r.TxResponse.RawLog}
+	switch {
+	case res.code == 0, res.is(sdkInCache):
+		d.sent = true
+	case res.is(sdkMempoolFull):
+	case !d.sent:
+		return res.outcome()
+	}
+	return nil
+}
+
+// neverArrived reports whether a failed call is certain not to have reached the
+// node. gRPC does not tell for calls that were under way.
+func neverArrived(err error) bool {
+	s := status.Convert(err)
+	return s.Code() == codes.Unavailable && strings.Contains(s.Message(), "connection error")
+}
+
+// outcome is the error for a result that ends the transaction.
+func (r result) outcome() error {
+	switch {
+	case r.is(sdkOutOfGas):
+		return fmt.Errorf("client: %w: %w", errOutOfGas, r.err())
+	case r.code != 0 && strings.Contains(r.log, "timeout_timestamp that has already passed"):
+		return fmt.Errorf("client: %w: %w", market.ErrUnavailable, errExpired)
+	}
+	return r.err()
+}
+
+// find reads blocks until one has the transaction.
+func (c *Client) find(ctx context.Context, d *delivery) (int64, error) {
+	for {
+		newest, err := c.headAbove(ctx, d.next-1)
+		if err != nil {
+			return 0, err
+		}
+		d.contact = time.Now()
+		for ; d.next <= newest.height; d.next++ {
+			b, err := c.blockAt(ctx, d.next)
+			if err != nil {
+				return 0, err
+			}
+			if r, ok := b.txs[d.hash]; ok {
+				return b.height, r.outcome()
+			}
+		}
+		if newest.time.After(d.deadline) {
+			return 0, fmt.Errorf("client: transaction %s: %w: %w", d.hash, market.ErrUnavailable, errExpired)
+		}
+	}
+}
+
+// accountNumber returns the number by which the chain knows the account, which
+// it asks for once.
+func (c *Client) accountNumber(ctx context.Context) (uint64, error) {
+	c.mu.Lock()
+	number, known := c.number, c.numbered
+	c.mu.Unlock()
+	if known {
+		return number, nil
+	}
+	r, err := c.account.AccountInfo(ctx, &authv1beta1.QueryAccountInfoRequest{Address: string(c.Address())})
+	if status.Code(err) == codes.NotFound {
+		return 0, fmt.Errorf("client: the chain does not know account %s: %w: send it money first", c.Address(), market.ErrInsufficientFunds)
+	} else if err != nil {
+		return 0, fromStatus("account", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.number, c.numbered = r.GetInfo().GetAccountNumber(), true
+	return c.number, nil
+}
