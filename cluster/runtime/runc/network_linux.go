@@ -1,0 +1,346 @@
+//go:build cgo
+
+package runc
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moorage-dev/moorage/cluster/runtime"
+	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/fabric"
+	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/plan"
+)
+
+const (
+	// MaxHosts bounds names set for a network.
+	MaxHosts = 4096
+	// maxNameservers is what resolvers look at.
+	maxNameservers = 3
+)
+
+// networkKey is the lock of a network's name, apart from containers'.
+func networkKey(name string) string { return "network/" + name }
+
+// recoverNetworks makes bridges and rules as they were, and removes strays.
+func (r *Runtime) recoverNetworks() error {
+	files, err := os.ReadDir(filepath.Join(r.cfg.Dir, "networks"))
+	if err != nil {
+		return fmt.Errorf("runc: %w", err)
+	}
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), ".json") || strings.HasPrefix(f.Name(), ".") {
+			continue
+		}
+		var s fabric.Segment
+		if err := plan.Read(filepath.Join(r.cfg.Dir, "networks"), f.Name(), &s); err != nil {
+			return err
+		}
+		r.networks[s.Name] = &segment{Segment: s, users: map[netip.Addr]string{}}
+	}
+	segments := r.segments()
+	if err := r.policy.Strays(segments); err != nil {
+		return fmt.Errorf("runc: %w", err)
+	}
+	if len(segments) == 0 {
+		return nil
+	}
+	return r.weave(context.Background(), segments...)
+}
+
+// weave puts all rules into the kernel, then makes the given bridges.
+func (r *Runtime) weave(ctx context.Context, bridges ...fabric.Segment) error {
+	if err := fabric.EnableForwarding(); err != nil {
+		return fmt.Errorf("runc: %w", err)
+	}
+	if err := r.policy.Apply(ctx, r.segments()); err != nil {
+		return fmt.Errorf("runc: network rules: %w", err)
+	}
+	for _, s := range bridges {
+		if err := r.policy.EnsureBridge(s); err != nil {
+			return fmt.Errorf("runc: network %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// segments copies all networks, sorted by index.
+func (r *Runtime) segments() []fabric.Segment {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []fabric.Segment
+	for _, s := range r.networks {
+		out = append(out, s.Segment)
+	}
+	slices.SortFunc(out, func(a, b fabric.Segment) int { return a.Index - b.Index })
+	return out
+}
+
+func (r *Runtime) networkNames() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.networks))
+}
+
+// EnsureNetwork implements runtime.Networker.
+func (r *Runtime) EnsureNetwork(ctx context.Context, name string) (runtime.Network, error) {
+	if err := errors.Join(r.closed(), runtime.CheckName(name)); err != nil {
+		return runtime.Network{}, err
+	}
+	unlock, err := r.names.lock(ctx, networkKey(name))
+	if err != nil {
+		return runtime.Network{}, err
+	}
+	defer unlock()
+	r.fabricMu.Lock()
+	defer r.fabricMu.Unlock()
+	r.mu.Lock()
+	have := r.networks[name]
+	r.mu.Unlock()
+	if have != nil {
+		return view(have.Segment), nil
+	}
+	s, err := r.newNetwork(ctx, name)
+	return view(s), err
+}
+
+func view(s fabric.Segment) runtime.Network {
+	if s.Name == "" {
+		return runtime.Network{}
+	}
+	return runtime.Network{Name: s.Name, Prefix: s.Prefix, Gateway: s.Gateway()}
+}
+
+// newNetwork makes a network; rules are in force before anything can be on it.
+func (r *Runtime) newNetwork(ctx context.Context, name string) (fabric.Segment, error) {
+	unlock, err := fabric.LockMachine()
+	if err != nil {
+		return fabric.Segment{}, fmt.Errorf("runc: %w", err)
+	}
+	defer unlock()
+	s, err := r.chooseRange(name)
+	if err != nil {
+		return fabric.Segment{}, fmt.Errorf("runc: network %s: %w", name, err)
+	}
+	if err := plan.Write(filepath.Join(r.cfg.Dir, "networks"), name+".json", s); err != nil {
+		return fabric.Segment{}, err
+	}
+	r.mu.Lock()
+	r.networks[name] = &segment{Segment: s, users: map[netip.Addr]string{}}
+	r.mu.Unlock()
+	if err := r.weave(ctx, s); err != nil {
+		return fabric.Segment{}, errors.Join(err, r.dropNetwork(context.WithoutCancel(ctx), s))
+	}
+	return s, nil
+}
+
+func (r *Runtime) chooseRange(name string) (fabric.Segment, error) {
+	taken, err := fabric.Taken()
+	if err != nil {
+		return fabric.Segment{}, err
+	}
+	s := fabric.Segment{Name: name}
+	used := map[int]bool{}
+	for _, o := range r.segments() {
+		taken = append(taken, o.Prefix)
+		used[o.Index] = true
+	}
+	for s.Index = 1; used[s.Index]; s.Index++ {
+	}
+	if s.Index > fabric.MaxSegments {
+		return s, errors.New("too many networks")
+	}
+	s.Prefix, err = fabric.Free(r.cfg.Pool, taken)
+	return s, err
+}
+
+func (r *Runtime) dropNetwork(ctx context.Context, s fabric.Segment) error {
+	if err := r.policy.DeleteBridge(s); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	delete(r.networks, s.Name)
+	r.mu.Unlock()
+	if err := r.policy.Apply(ctx, r.segments()); err != nil {
+		return err
+	}
+	err := os.Remove(filepath.Join(r.cfg.Dir, "networks", s.Name+".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// DeleteNetwork implements runtime.Networker.
+func (r *Runtime) DeleteNetwork(ctx context.Context, name string) error {
+	if err := r.closed(); err != nil {
+		return err
+	}
+	unlock, err := r.names.lock(ctx, networkKey(name))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r.fabricMu.Lock()
+	defer r.fabricMu.Unlock()
+	r.mu.Lock()
+	n := r.networks[name]
+	var users []string
+	if n != nil {
+		users = slices.Sorted(maps.Values(n.users))
+	}
+	r.mu.Unlock()
+	if n == nil {
+		return nil
+	}
+	if len(users) > 0 {
+		return fmt.Errorf("runc: network %s still has container %s", name, users[0])
+	}
+	if err := r.dropNetwork(ctx, n.Segment); err != nil {
+		return fmt.Errorf("runc: network %s: %w", name, err)
+	}
+	return nil
+}
+
+// SetHosts implements runtime.Networker.
+func (r *Runtime) SetHosts(ctx context.Context, network string, hosts map[string][]netip.Addr) error {
+	if err := errors.Join(r.closed(), checkHosts(hosts)); err != nil {
+		return err
+	}
+	unlock, err := r.names.lock(ctx, networkKey(network))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r.mu.Lock()
+	n := r.networks[network]
+	if n == nil {
+		r.mu.Unlock()
+		return notFound("network", network)
+	}
+	n.Hosts = make(map[string][]netip.Addr, len(hosts))
+	for name, addrs := range hosts {
+		n.Hosts[name] = slices.Clone(addrs)
+	}
+	s, users := n.Segment, slices.Sorted(maps.Values(n.users))
+	r.mu.Unlock()
+	if err := plan.Write(filepath.Join(r.cfg.Dir, "networks"), network+".json", s); err != nil {
+		return err
+	}
+	for _, name := range users {
+		if err := r.rewriteHosts(name, s.Hosts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkHosts(hosts map[string][]netip.Addr) error {
+	if len(hosts) > MaxHosts {
+		return fmt.Errorf("%w: %d host names, at most %d", runtime.ErrInvalid, len(hosts), MaxHosts)
+	}
+	for name := range hosts {
+		if name == "" || len(name) > 253 || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == '#' || c == 0x7f }) {
+			return fmt.Errorf("%w: host name %.80q", runtime.ErrInvalid, name)
+		}
+	}
+	return nil
+}
+
+func (r *Runtime) hostsOf(network string) map[string][]netip.Addr {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := r.networks[network]; n != nil {
+		return n.Hosts // replaced as a whole, never changed
+	}
+	return nil
+}
+
+// rewriteHosts changes the file in place, as the container has it mounted.
+func (r *Runtime) rewriteHosts(container string, hosts map[string][]netip.Addr) error {
+	dir := r.containerDir(container)
+	var s saved
+	err := plan.Read(dir, plan.SpecFile, &s)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // being removed
+	}
+	if err != nil {
+		return err
+	}
+	content := hostsFile(s, hosts)
+	f, err := os.OpenFile(filepath.Join(dir, plan.HostsFile), os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte(content), 0)
+	return errors.Join(err, f.Truncate(int64(len(content))), f.Close())
+}
+
+// hostsFile is /etc/hosts, the same for the same names.
+func hostsFile(s saved, hosts map[string][]netip.Addr) string {
+	var b strings.Builder
+	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
+	if s.Address.IsValid() {
+		_, _ = fmt.Fprintf(&b, "%s\t%s\n", s.Address, hostname(s.Spec))
+	} else {
+		_, _ = fmt.Fprintf(&b, "127.0.1.1\t%s\n", hostname(s.Spec))
+	}
+	for _, name := range slices.Sorted(maps.Keys(hosts)) {
+		for _, a := range hosts[name] {
+			_, _ = fmt.Fprintf(&b, "%s\t%s\n", a, name)
+		}
+	}
+	return b.String()
+}
+
+func resolvFile(servers []netip.Addr) string {
+	var b strings.Builder
+	for _, a := range servers {
+		_, _ = fmt.Fprintf(&b, "nameserver %s\n", a)
+	}
+	return b.String()
+}
+
+// nameservers are the configured ones, or the host's but for those on loopback,
+// which a container cannot reach.
+func (r *Runtime) nameservers() []netip.Addr {
+	if len(r.cfg.Nameservers) > 0 {
+		return slices.Clone(r.cfg.Nameservers)
+	}
+	for _, path := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
+		if found := readNameservers(path); len(found) > 0 {
+			return found
+		}
+	}
+	return []netip.Addr{netip.AddrFrom4([4]byte{1, 1, 1, 1}), netip.AddrFrom4([4]byte{8, 8, 8, 8})}
+}
+
+func readNameservers(path string) []netip.Addr {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	var out []netip.Addr
+	for lines := bufio.NewScanner(f); lines.Scan() && len(out) < maxNameservers; {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 2 || fields[0] != "nameserver" {
+			continue
+		}
+		if a, err := netip.ParseAddr(fields[1]); err == nil && a.Is4() && !a.IsLoopback() {
+			out = append(out, a)
+		}
+	}
+	return out
+}
