@@ -18,7 +18,10 @@ func (r *reporter) parse(src []byte, o Options) *Document {
 		r.limit(ruleLimitBytes, 1, 1, fmt.Sprintf("%d bytes; at most %d", len(src), most))
 		return nil
 	}
-	t := parseGeneral(src, r, nodes)
+	t, ok := scanPlain(src, nodes)
+	if !ok {
+		t = parseGeneral(src, r, nodes)
+	}
 	if t == nil {
 		return nil
 	}
