@@ -1,0 +1,305 @@
+package machine_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/market/memmarket"
+)
+
+var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
+
+// Transcripts are text files of commands, each a line that begins with "$ ",
+// and what they print. A command is a message, or one of: fund, block, show,
+// owns. Run with -update to rewrite what they print.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			require.NoError(t, err)
+			got := replay(t, string(want))
+			if *update {
+				require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+				return
+			}
+			require.Equal(t, string(want), got)
+		})
+	}
+}
+
+// replay runs the commands of a transcript and returns it with what they print
+// now.
+func replay(t *testing.T, text string) string {
+	t.Helper()
+	var out bytes.Buffer
+	s := &session{params: market.DefaultParams("uakt", "uact"), t: t}
+	skip := false
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "$ "):
+			fmt.Fprintln(&out, line)
+			out.WriteString(s.run(strings.Fields(line[2:])))
+			skip = true
+		case line == "" || strings.HasPrefix(line, "#"):
+			fmt.Fprintln(&out, line)
+			skip = false
+		case !skip:
+			t.Fatalf("neither command, comment nor output: %q", line)
+		}
+	}
+	if s.market != nil {
+		require.NoError(t, s.market.Check())
+	}
+	return out.String()
+}
+
+// session is a market that a transcript talks to. It begins with the first
+// command that is not "params".
+type session struct {
+	t      *testing.T
+	params market.Params
+	market *memmarket.Market
+	out    bytes.Buffer
+}
+
+func (s *session) run(args []string) string {
+	s.out.Reset()
+	if args[0] == "params" {
+		s.setParams(args[1:])
+		return ""
+	}
+	if s.market == nil {
+		var err error
+		s.market, err = memmarket.New(memmarket.Config{Params: s.params, BlockPerSubmit: true, Start: time.Unix(1_700_000_000, 0)})
+		require.NoError(s.t, err)
+	}
+	switch cmd := args[0]; cmd {
+	case "fund":
+		for _, c := range args[2:] {
+			require.NoError(s.t, s.market.Fund(market.Address(args[1]), s.coin(c)))
+		}
+	case "block":
+		n := 1
+		if len(args) > 1 {
+			n = int(s.number(args[1]))
+		}
+		s.blocks(func() { require.NoError(s.t, s.market.Advance(n)) })
+	case "show":
+		s.show(args[1])
+	case "owns":
+		s.owns(args[1:])
+	default:
+		s.submit(s.msg(cmd, args[1:]))
+	}
+	return s.out.String()
+}
+
+func (s *session) setParams(args []string) {
+	for _, a := range args {
+		name, value, _ := strings.Cut(a, "=")
+		n := s.number(value)
+		switch name {
+		case "grace":
+			s.params.GraceBlocks = n
+		case "lifetime":
+			s.params.OrderLifetimeBlocks = n
+		case "fee":
+			s.params.FeePerMyriad = uint32(n)
+		case "bids":
+			s.params.MaxBids = uint32(n)
+		default:
+			s.t.Fatalf("no parameter %q", name)
+		}
+	}
+}
+
+// blocks prints the events of the blocks that f makes.
+func (s *session) blocks(f func()) {
+	c := s.market.Client("observer")
+	before, err := c.Head(s.t.Context())
+	require.NoError(s.t, err)
+	f()
+	after, err := c.Head(s.t.Context())
+	require.NoError(s.t, err)
+	for b, err := range c.Watch(s.t.Context(), before.Height+1) {
+		require.NoError(s.t, err)
+		for _, e := range b.Events {
+			fmt.Fprintf(&s.out, "%4d %s %s\n", b.Height, e.Kind, strings.TrimRight(strings.ReplaceAll(e.ID.String(), "/0", ""), "/"))
+		}
+		if b.Height == after.Height {
+			return
+		}
+	}
+}
+
+func (s *session) submit(msg market.Msg) {
+	s.blocks(func() {
+		_, err := s.market.Client(msg.Signer()).Submit(s.t.Context(), msg)
+		var re *market.RuleError
+		switch {
+		case errors.As(err, &re):
+			fmt.Fprintf(&s.out, "     refused: %s: %s\n", re.Rule, re.Detail)
+		case err != nil:
+			s.t.Fatal(err)
+		}
+	})
+}
+
+func (s *session) msg(cmd string, args []string) market.Msg {
+	switch cmd {
+	case "create-provider":
+		return market.CreateProvider{Provider: market.Provider{Owner: market.Address(args[0]), HostURI: "https://" + args[0] + ".example"}}
+	case "delete-provider":
+		return market.DeleteProvider{Owner: market.Address(args[0])}
+	case "create-deployment":
+		return s.createDeployment(args)
+	case "update-deployment":
+		return market.UpdateDeployment{ID: s.deployment(args[0]), Hash: market.Hash{byte(s.number(args[1]))}}
+	case "deposit":
+		return market.DepositDeployment{ID: s.deployment(args[0]), Depositor: market.Address(args[1]), Amount: s.coin(args[2])}
+	case "close-deployment":
+		return market.CloseDeployment{ID: s.deployment(args[0])}
+	case "close-group":
+		return market.CloseGroup{ID: s.group(args[0])}
+	case "pause-group":
+		return market.PauseGroup{ID: s.group(args[0])}
+	case "start-group":
+		return market.StartGroup{ID: s.group(args[0])}
+	case "create-bid":
+		return market.CreateBid{ID: s.bid(args[0]), Price: s.price(args[1]), Deposit: market.NewCoin("uakt", 500_000)}
+	case "close-bid":
+		return market.CloseBid{ID: s.bid(args[0]), Reason: market.CloseReason(s.number(args[1]))}
+	case "create-lease":
+		return market.CreateLease{ID: s.bid(args[0])}
+	case "close-lease":
+		return market.CloseLease{ID: s.bid(args[0]).Lease()}
+	case "withdraw-lease":
+		return market.WithdrawLease{ID: s.bid(args[0]).Lease()}
+	}
+	s.t.Fatalf("no command %q", cmd)
+	return nil
+}
+
+// createDeployment reads "owner/dseq deposit price…", one price per group.
+func (s *session) createDeployment(args []string) market.Msg {
+	msg := market.CreateDeployment{ID: s.deployment(args[0]), Hash: market.Hash{1}, Deposit: s.coin(args[1])}
+	for i, p := range args[2:] {
+		msg.Groups = append(msg.Groups, market.GroupSpec{Name: fmt.Sprintf("group%d", i+1), Units: []market.ResourceUnit{{
+			Resources: market.Resources{ID: 1, CPU: market.CPU{MilliCores: 100}, Memory: market.Memory{Bytes: 1 << 20}},
+			Count:     1, Price: s.price(p),
+		}}})
+	}
+	return msg
+}
+
+func (s *session) number(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	require.NoError(s.t, err)
+	return n
+}
+
+func (s *session) coin(text string) market.Coin {
+	c, err := market.ParseCoin(text)
+	require.NoError(s.t, err)
+	return c
+}
+
+// price reads for example "1.5uakt".
+func (s *session) price(text string) market.Price {
+	i := strings.IndexFunc(text, func(r rune) bool { return r >= 'a' })
+	d, err := market.ParseDecimal(text[:i])
+	require.NoError(s.t, err)
+	return market.Price{Denom: text[i:], AmountPerBlock: d}
+}
+
+func (s *session) deployment(text string) market.DeploymentID {
+	id, err := market.ParseDeploymentID(text)
+	require.NoError(s.t, err)
+	return id
+}
+
+func (s *session) group(text string) market.GroupID {
+	id, err := market.ParseGroupID(text)
+	require.NoError(s.t, err)
+	return id
+}
+
+func (s *session) bid(text string) market.BidID {
+	id, err := market.ParseBidID(text)
+	require.NoError(s.t, err)
+	return id
+}
+
+func (s *session) owns(accounts []string) {
+	for _, a := range accounts {
+		coins, err := s.market.Client("observer").Balances(s.t.Context(), market.Address(a))
+		require.NoError(s.t, err)
+		fmt.Fprintf(&s.out, "     %s %v\n", a, coins)
+	}
+	fmt.Fprintf(&s.out, "     pot %v fees %v\n", s.market.Pot(), s.market.Fees())
+}
+
+// show prints all that belongs to a deployment.
+func (s *session) show(text string) {
+	id := s.deployment(text)
+	g, err := s.market.Export()
+	require.NoError(s.t, err)
+	for _, d := range g.Deployments {
+		if d.ID == id {
+			fmt.Fprintf(&s.out, "     deployment %s %s hash %x\n", d.ID, d.State, d.Hash[:1])
+		}
+	}
+	for _, v := range g.Groups {
+		if v.ID.DeploymentID == id {
+			fmt.Fprintf(&s.out, "     group      %s %s\n", v.ID, v.State)
+		}
+	}
+	for _, o := range g.Orders {
+		if o.ID.DeploymentID == id {
+			fmt.Fprintf(&s.out, "     order      %s %s bids %d expires %d\n", o.ID, o.State, o.Bids, o.ExpiresAt)
+		}
+	}
+	for _, b := range g.Bids {
+		if b.ID.DeploymentID == id {
+			fmt.Fprintf(&s.out, "     bid        %s %s %s\n", b.ID, b.State, b.Price)
+		}
+	}
+	for _, l := range g.Leases {
+		if l.ID.DeploymentID == id {
+			fmt.Fprintf(&s.out, "     lease      %s %s blocks %d-%d reason %s\n", l.ID, l.State, l.CreatedAt, l.ClosedAt, l.Reason)
+		}
+	}
+	for _, p := range g.Payments {
+		if p.ID.DeploymentID == id {
+			fmt.Fprintf(&s.out, "     payment    %s %s balance %s fraction %s withdrawn %s unpaid %s since %d\n",
+				p.ID, p.State, p.Balance, p.Fraction, p.Withdrawn, p.Unpaid, p.OverdrawnAt)
+		}
+	}
+	for _, a := range g.Accounts {
+		if a.ID == id {
+			s.showAccount(a)
+		}
+	}
+}
+
+func (s *session) showAccount(a market.Account) {
+	fmt.Fprintf(&s.out, "     account    %s %s transferred %v settled %d overdrawn %d due %d\n", a.ID, a.State, a.Transferred, a.SettledAt, a.OverdrawnAt, a.DueAt)
+	for _, d := range a.Deposits {
+		fmt.Fprintf(&s.out, "     deposit    of %s: %s\n", d.Depositor, d.Balance)
+	}
+}
