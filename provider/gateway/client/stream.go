@@ -255,11 +255,13 @@ type session struct {
 	hello stream.Hello
 	done  chan struct{}
 	stop  context.CancelFunc
+	// leave is closed when the caller has no more use for the stream.
+	leave chan struct{}
 }
 
 // open begins a stream.
 func (c *Client) open(ctx context.Context, path string, q url.Values) (*session, error) {
-	s := &session{c: c, path: path, query: q, st: stream.New(stream.Client), done: make(chan struct{})}
+	s := &session{c: c, path: path, query: q, st: stream.New(stream.Client), done: make(chan struct{}), leave: make(chan struct{})}
 	conn, err := attempt(ctx, func() (*websocket.Conn, error) { return s.dial(ctx) })
 	if err != nil {
 		return nil, fmt.Errorf("gateway client: %s: %w", path, err)
@@ -274,6 +276,7 @@ func (c *Client) open(ctx context.Context, path string, q url.Values) (*session,
 // close ends the stream and waits for its goroutine. What did not come to its end
 // by itself is ended at the server too.
 func (s *session) close() {
+	close(s.leave)
 	if s.st.Ended() == nil {
 		s.st.Leave()
 	}
@@ -365,7 +368,11 @@ func (s *session) reconnect(ctx context.Context, lost error) (*websocket.Conn, e
 		if e, ok := errors.AsType[*api.Error](err); ok && !e.Temporary() {
 			return nil, e
 		}
-		if sleep(ctx, pause) != nil {
+		select {
+		case <-time.After(pause):
+		case <-s.leave:
+			return nil, stream.ErrLeft
+		case <-ctx.Done():
 			return nil, fmt.Errorf("gateway client: stream: %w: %w", market.ErrUnavailable, lost)
 		}
 	}
