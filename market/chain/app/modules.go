@@ -51,7 +51,7 @@ func newModules(a *App) (*module.Manager, module.BasicManager) {
 	m.SetOrderPreBlockers(upgradetypes.ModuleName, authtypes.ModuleName)
 	m.SetOrderBeginBlockers(minttypes.ModuleName, distrtypes.ModuleName, slashingtypes.ModuleName,
 		stakingtypes.ModuleName, authz.ModuleName, genutiltypes.ModuleName)
-	m.SetOrderEndBlockers(marketkeeper.ModuleName, govtypes.ModuleName, stakingtypes.ModuleName,
+	m.SetOrderEndBlockers(banktypes.ModuleName, marketkeeper.ModuleName, govtypes.ModuleName, stakingtypes.ModuleName,
 		feegrant.ModuleName, genutiltypes.ModuleName)
 	m.SetOrderInitGenesis(genesisOrder()...)
 	m.SetOrderExportGenesis(genesisOrder()...)

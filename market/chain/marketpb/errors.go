@@ -98,6 +98,7 @@ func ParseError(text string) (error, bool) {
 	if !ok {
 		return nil, false
 	}
+	detail = trimSDK(detail)
 	for _, k := range kinds() {
 		if k.slug != slug {
 			continue
@@ -108,6 +109,16 @@ func ParseError(text string) (error, bool) {
 		return &market.RuleError{Rule: rule, Kind: k.sentinel, Detail: detail}, true
 	}
 	return nil, false
+}
+
+// trimSDK cuts off what the SDK writes behind an error in answers to
+// simulations: the gas used and a line of its source.
+func trimSDK(text string) string {
+	text, _, _ = strings.Cut(text, " with gas used: '")
+	if i := strings.LastIndex(text, " ["); i >= 0 && strings.HasSuffix(text, "]") && strings.Contains(text[i:], ".go:") {
+		return text[:i]
+	}
+	return text
 }
 
 // SentinelOf returns the sentinel of a code in the market's codespace, or nil.
