@@ -1,0 +1,58 @@
+// Command guestd is the program that the conformance suite runs in real
+// containers; see package guest. It needs nothing but a kernel: build it with
+// CGO_ENABLED=0 and make an image whose entrypoint it is.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/moorage-dev/moorage/cluster/clustertest/guest"
+)
+
+func main() {
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	stop := make(chan struct{})
+	go func() {
+		<-term
+		close(stop)
+	}()
+	hostname, _ := os.Hostname()
+	os.Exit(guest.Main(context.Background(), guest.Process{
+		Args: os.Args, Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Hostname: hostname, Listen: listen, Get: get, Stop: stop,
+	}))
+}
+
+func listen(port uint16) (net.Listener, error) {
+	return net.Listen("tcp", ":"+strconv.Itoa(int(port)))
+}
+
+func get(ctx context.Context, url string) (string, error) {
+	const patience, most = 3 * time.Second, 1 << 20
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, most))
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("status %d", res.StatusCode)
+	}
+	return string(body), err
+}

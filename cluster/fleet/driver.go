@@ -1,0 +1,245 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/moorage-dev/moorage/cluster/driver"
+	"github.com/moorage-dev/moorage/cluster/fleet/internal/agent"
+	"github.com/moorage-dev/moorage/cluster/fleet/internal/store"
+	"github.com/moorage-dev/moorage/cluster/inventory"
+	"github.com/moorage-dev/moorage/market"
+)
+
+// Apply implements [driver.Driver]. The workload is on disk when it returns.
+// ErrConflict is a host name that another lease has; ErrExhausted is no room or
+// no free port; ErrInvalid is what this host can never run.
+func (f *Fleet) Apply(ctx context.Context, w driver.Workload) error {
+	if err := f.check(ctx); err != nil {
+		return err
+	}
+	if err := w.Validate(); err != nil {
+		return err
+	}
+	w = w.Clone()
+	f.write.Lock()
+	defer f.write.Unlock()
+	if err := f.check(ctx); err != nil {
+		return err
+	}
+	old, held := f.record(w.Lease)
+	switch {
+	case held && old.Leaving:
+		return &driver.TransientError{Err: fmt.Errorf("fleet: lease %s is still being deleted", w.Lease)}
+	case held && w.Revision <= old.Workload.Revision:
+		return nil
+	}
+	if err := f.checkHostnames(w); err != nil {
+		return err
+	}
+	if _, reasons := f.ledger.Reserve(w.Lease.String(), w.Spec()); len(reasons) > 0 {
+		return refusal(reasons)
+	}
+	r := store.Record{Workload: w}
+	var err error
+	if r.Ports, err = f.assignPorts(ctx, w, old.Ports); err == nil {
+		err = f.keep(r)
+	}
+	if err != nil {
+		f.restorePromise(w.Lease, old, held)
+		return err
+	}
+	f.install(r)
+	f.log.Info("workload accepted", slog.Any("lease", w.Lease), slog.Uint64("revision", w.Revision))
+	return nil
+}
+
+// keep writes a record to disk.
+func (f *Fleet) keep(r store.Record) error {
+	if err := f.store.Put(agent.Tag(r.Workload.Lease), r); err != nil {
+		return &driver.TransientError{Err: fmt.Errorf("fleet: write workload: %w", err)}
+	}
+	return nil
+}
+
+// install makes a record known to all who work for it. The caller holds write.
+func (f *Fleet) install(r store.Record) {
+	id := r.Workload.Lease
+	f.mu.Lock()
+	f.records[id] = r
+	f.mu.Unlock()
+	f.closePorts(id, r.Ports)
+	f.route()
+	f.agent.Set(f.work(r))
+	f.hub.publish(id)
+}
+
+// restorePromise undoes what a refused Apply reserved.
+func (f *Fleet) restorePromise(id market.LeaseID, old store.Record, held bool) {
+	f.closePorts(id, old.Ports)
+	if !held {
+		f.ledger.Release(id.String())
+		return
+	}
+	f.ledger.Reserve(id.String(), old.Workload.Spec()) // it fitted before
+}
+
+// refusal turns reasons into an error with the sentinel that fits.
+func refusal(reasons []inventory.Reason) error {
+	kind := driver.ErrExhausted
+	texts := make([]string, 0, len(reasons))
+	for _, r := range reasons {
+		switch r.Code {
+		case inventory.Invalid, inventory.NoArchitecture, inventory.NoAttribute, inventory.NoStorageClass, inventory.NoGPU:
+			kind = driver.ErrInvalid
+		}
+		texts = append(texts, r.String())
+	}
+	return fmt.Errorf("%w: %s", kind, strings.Join(texts, "; "))
+}
+
+// Delete implements [driver.Driver]. It needs [Fleet.Run]; when the context ends
+// first the deletion goes on.
+func (f *Fleet) Delete(ctx context.Context, id market.LeaseID) error {
+	if err := f.check(ctx); err != nil {
+		return err
+	}
+	watch := f.hub.watch()
+	defer watch.leave()
+	if err := f.leave(id); err != nil {
+		return err
+	}
+	for {
+		_, known := f.agent.Observe(id)
+		if _, held := f.record(id); !held && !known {
+			return nil
+		}
+		f.mu.Lock()
+		idle := f.running == nil
+		f.mu.Unlock()
+		if idle {
+			return &driver.TransientError{Err: errNotRunning}
+		}
+		if _, ok := watch.wait(ctx); !ok {
+			return cmp.Or(ctx.Err(), driver.ErrClosed)
+		}
+	}
+}
+
+// leave makes nothing the desired state of a lease.
+func (f *Fleet) leave(id market.LeaseID) error {
+	f.write.Lock()
+	defer f.write.Unlock()
+	r, held := f.record(id)
+	if held && !r.Leaving {
+		r.Leaving = true
+		if err := f.keep(r); err != nil {
+			return err
+		}
+		f.mu.Lock()
+		f.records[id] = r
+		f.mu.Unlock()
+		f.route()
+		f.hub.publish(id)
+	}
+	f.agent.Remove(id)
+	return nil
+}
+
+// List implements [driver.Driver]. Leases that have containers but no workload
+// on disk are in it.
+func (f *Fleet) List(ctx context.Context) ([]market.LeaseID, error) {
+	if err := f.check(ctx); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	ids := make([]market.LeaseID, 0, len(f.records))
+	for id := range f.records {
+		ids = append(ids, id)
+	}
+	f.mu.Unlock()
+	for _, id := range f.agent.Orphans() {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	sortLeases(ids)
+	return ids, nil
+}
+
+func sortLeases(ids []market.LeaseID) {
+	slices.SortFunc(ids, func(a, b market.LeaseID) int { return cmp.Compare(a.String(), b.String()) })
+}
+
+// Nodes implements [driver.Driver].
+func (f *Fleet) Nodes(ctx context.Context) ([]inventory.Node, error) {
+	if err := f.check(ctx); err != nil {
+		return nil, err
+	}
+	l, err := inventory.New([]inventory.Node{f.cfg.Node}, inventory.Overcommit{})
+	if err != nil {
+		return nil, err
+	}
+	return []inventory.Node{l.Available()[0].Node}, nil // a copy
+}
+
+// HostnameOwner implements [driver.ExclusiveHostnames].
+func (f *Fleet) HostnameOwner(ctx context.Context, hostname string) (market.LeaseID, error) {
+	if err := f.check(ctx); err != nil {
+		return market.LeaseID{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, r := range f.records {
+		if _, ok := f.hostnames(r.Workload)[strings.ToLower(hostname)]; ok {
+			return id, nil
+		}
+	}
+	return market.LeaseID{}, driver.ErrNotFound
+}
+
+// Watch implements [driver.Watcher].
+func (f *Fleet) Watch(ctx context.Context) iter.Seq2[market.LeaseID, error] {
+	return func(yield func(market.LeaseID, error) bool) {
+		watch := f.hub.watch()
+		defer watch.leave()
+		ids, err := f.List(ctx)
+		if err != nil && ctx.Err() == nil {
+			yield(market.LeaseID{}, err)
+			return
+		}
+		for ok := true; ok; ids, ok = watch.wait(ctx) {
+			for _, id := range ids {
+				if !yield(id, nil) {
+					return
+				}
+			}
+		}
+		if ctx.Err() == nil {
+			yield(market.LeaseID{}, driver.ErrClosed)
+		}
+	}
+}
+
+// see returns what is desired and observed of a lease. The error is ErrNotFound,
+// or a transient one when the runtime cannot be seen.
+func (f *Fleet) see(ctx context.Context, id market.LeaseID) (store.Record, agent.Observation, error) {
+	if err := f.check(ctx); err != nil {
+		return store.Record{}, agent.Observation{}, err
+	}
+	r, held := f.record(id)
+	if !held {
+		return r, agent.Observation{}, driver.ErrNotFound
+	}
+	o, _ := f.agent.Observe(id)
+	if o.Err != "" {
+		return r, o, &driver.TransientError{Err: errors.New("fleet: container runtime: " + o.Err)}
+	}
+	return r, o, nil
+}
