@@ -242,7 +242,9 @@ func maskedPaths() []string {
 }
 
 func readonlyPaths() []string {
-	return []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+	// The last is of cgroup v1, where libcontainer leaves the folder of the
+	// hierarchies writable.
+	return []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/sys/fs/cgroup"}
 }
 
 // stopSignal reads "", "SIGQUIT", "QUIT" or "3".

@@ -1,0 +1,208 @@
+//go:build linux && cgo
+
+package runc_test
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/moorage-dev/moorage/cluster/runtime"
+	"github.com/moorage-dev/moorage/cluster/runtime/runc"
+)
+
+// hostStatus reads the first number of a field of a process's status.
+func hostStatus(t *testing.T, pid int, field string, into *int) {
+	t.Helper()
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	require.NoError(t, err)
+	for l := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(l, field+":"); ok {
+			_, err := fmt.Sscan(value, into)
+			require.NoError(t, err)
+			return
+		}
+	}
+	require.Fail(t, "no such field", field)
+}
+
+// The agent of TestContainersSurviveTheKillingOfTheirAgent: a process that opens
+// the runtime, starts containers and waits to be killed.
+const (
+	agentDir   = "MOORAGE_TEST_AGENT_DIR"
+	agentShim  = "MOORAGE_TEST_AGENT_SHIM"
+	agentImage = "MOORAGE_TEST_AGENT_IMAGE"
+)
+
+func TestAgentToBeKilled(t *testing.T) {
+	dir := os.Getenv(agentDir)
+	if dir == "" {
+		t.Skip("run by another test, as a process of its own")
+	}
+	r, err := runc.New(runc.Config{Dir: dir, Shim: os.Getenv(agentShim)})
+	require.NoError(t, err)
+	im, err := r.Pull(t.Context(), runtime.PullRequest{Reference: os.Getenv(agentImage)})
+	require.NoError(t, err)
+	_, err = r.EnsureNetwork(t.Context(), "lan")
+	require.NoError(t, err)
+	_, err = r.Start(t.Context(), runtime.Spec{Name: "ticker", Image: im.Digest, Network: "lan", Args: []string{"tick", "80"}})
+	require.NoError(t, err)
+	_, err = r.Start(t.Context(), runtime.Spec{Name: "quitter", Image: im.Digest, Network: "lan", Args: []string{"wait"}})
+	require.NoError(t, err)
+	fmt.Println("started")
+	select {}
+}
+
+// touch makes the ticker print a line.
+func touch(t *testing.T, c runtime.Container) {
+	t.Helper()
+	conn, err := net.Dial("tcp", netip.AddrPortFrom(c.Address, 80).String())
+	require.NoError(t, err)
+	_, _ = conn.Read(make([]byte, 1)) // until it is taken
+	require.NoError(t, conn.Close())
+}
+
+func TestContainersSurviveTheKillingOfTheirAgent(t *testing.T) {
+	w := needRoot(t)
+	dir := t.TempDir()
+	agent := exec.Command(os.Args[0], "-test.run=^TestAgentToBeKilled$", "-test.v")
+	agent.Env = append(os.Environ(), agentDir+"="+dir, agentShim+"="+w.shim, agentImage+"="+w.reference)
+	out, err := agent.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, agent.Start())
+	buf, seen := make([]byte, 1024), ""
+	for !strings.Contains(seen, "started\n") {
+		n, err := out.Read(buf)
+		seen += string(buf[:n])
+		require.NoError(t, err, seen)
+	}
+	require.NoError(t, syscall.Kill(-pgid(t, agent.Process.Pid), 0), "the agent lives")
+	require.NoError(t, agent.Process.Kill())
+	_ = agent.Wait()
+
+	r := openIn(t, w, dir, nil)
+	list, err := r.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	ticker, err := r.Inspect(t.Context(), "ticker")
+	require.NoError(t, err)
+	require.Equal(t, runtime.Running, ticker.State)
+	line(t, r, "ticker", "ready")
+	touch(t, ticker)
+	line(t, r, "ticker", "tick 0")
+
+	again, err := r.Start(t.Context(), runtime.Spec{Name: "ticker", Image: ticker.Image, Args: []string{"wait"}})
+	require.NoError(t, err)
+	assert.Equal(t, ticker.PID, again.PID, "found, not started twice")
+
+	// While no agent is there, a container goes on printing and another ends.
+	quitter, err := r.Inspect(t.Context(), "quitter")
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	touch(t, ticker)
+	require.NoError(t, syscall.Kill(quitter.PID, syscall.SIGTERM))
+	awaitEnd(t, quitter.PID)
+	r = openIn(t, w, dir, nil)
+	line(t, r, "ticker", "tick 1")
+	quitter = ended(t, r, "quitter")
+	assert.Zero(t, quitter.ExitCode)
+	assert.False(t, quitter.FinishedAt.IsZero())
+	network, err := r.EnsureNetwork(t.Context(), "lan")
+	require.NoError(t, err)
+	assert.True(t, network.Prefix.Contains(ticker.Address), "the network was found too")
+	third := start(t, r, "third", "lan", "wait")
+	assert.NotEqual(t, ticker.Address, third.Address)
+}
+
+func pgid(t *testing.T, pid int) int {
+	t.Helper()
+	id, err := syscall.Getpgid(pid)
+	require.NoError(t, err)
+	return id
+}
+
+func awaitEnd(t *testing.T, pid int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return syscall.Kill(pid, 0) != nil }, patience, 10*time.Millisecond)
+}
+
+func TestAContainerWhoseShimDiesIsEndedAndReported(t *testing.T) {
+	r := open(t, nil)
+	c := start(t, r, "a", "lan", "wait")
+	var shim int
+	hostStatus(t, c.PID, "PPid", &shim)
+	require.NoError(t, syscall.Kill(shim, syscall.SIGKILL))
+	got := ended(t, r, "a")
+	assert.Equal(t, -1, got.ExitCode)
+	assert.Contains(t, got.Reason, "lost")
+	awaitEnd(t, c.PID)
+	require.NoError(t, r.Remove(t.Context(), "a"))
+}
+
+func TestTwoRuntimesOnOneMachineDoNotDisturbEachOther(t *testing.T) {
+	one, two := open(t, nil), open(t, nil)
+	a := start(t, one, "same-name", "lan", "serve", "80", "one")
+	b := start(t, two, "same-name", "lan", "serve", "80", "two")
+	line(t, one, "same-name", "ready")
+	line(t, two, "same-name", "ready")
+	assert.NotEqual(t, a.Address, b.Address)
+	code, _, errs := run(t, one, "same-name", "fetch", b.Address.String(), "80")
+	assert.Equal(t, 3, code)
+	assert.Contains(t, errs, "timeout")
+	require.NoError(t, one.Purge(t.Context()))
+	got, err := two.Inspect(t.Context(), "same-name")
+	require.NoError(t, err)
+	assert.Equal(t, runtime.Running, got.State)
+	code, out, errs := run(t, two, "same-name", "fetch", b.Address.String(), "80")
+	require.Zero(t, code, errs)
+	assert.Equal(t, "two\n", out)
+}
+
+func TestASecondRuntimeInTheSameFolderIsRefused(t *testing.T) {
+	w := needRoot(t)
+	dir := t.TempDir()
+	openIn(t, w, dir, nil)
+	_, err := runc.New(runc.Config{Dir: dir, Shim: w.shim})
+	require.ErrorContains(t, err, "another process uses it")
+}
+
+func TestPurgeLeavesNothingOnTheMachine(t *testing.T) {
+	w := needRoot(t)
+	before := traces(t)
+	r, err := runc.New(runc.Config{Dir: t.TempDir(), Shim: w.shim})
+	require.NoError(t, err)
+	c := start(t, r, "a", "lan", "wait")
+	require.NotEqual(t, before, traces(t))
+	require.NoError(t, r.Purge(t.Context()))
+	require.NoError(t, r.Close())
+	awaitEnd(t, c.PID)
+	assert.Equal(t, before, traces(t))
+}
+
+// traces are interfaces, tables, cgroups and mounts of this runtime's kind.
+func traces(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("sh", "-c",
+		`ip -br link | grep -E '^m[gv]' ; nft list tables | grep moorage_; ls -d /sys/fs/cgroup/*/moorage/* /sys/fs/cgroup/moorage/* 2>/dev/null; grep moorage- /proc/mounts; true`).CombinedOutput()
+	require.NoError(t, err)
+	return string(out)
+}
+
+func TestAMissingOrUselessShimIsUnsupportedWithAdvice(t *testing.T) {
+	needRoot(t)
+	for _, shim := range []string{"/nonexistent", "/bin/true"} {
+		_, err := runc.New(runc.Config{Dir: t.TempDir(), Shim: shim})
+		require.ErrorIs(t, err, runtime.ErrUnsupported)
+		assert.ErrorContains(t, err, "go build")
+	}
+}
