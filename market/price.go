@@ -103,6 +103,9 @@ func (cs Coins) Sub(c Coin) (Coins, error) {
 	if err != nil {
 		return nil, err
 	}
+	if rest.IsZero() && len(cs) == 1 {
+		return nil, nil
+	}
 	out := slices.Clone(cs)
 	if rest.IsZero() {
 		return slices.Delete(out, i, i+1), nil
