@@ -21,6 +21,10 @@ type checker struct {
 	shapeErrors int
 
 	usedServices, usedCompute, usedEndpoints []bool
+	// badCompute marks profiles in use whose amounts were reported.
+	badCompute []bool
+	// undefined is set when a deployed service does not exist.
+	undefined bool
 	totals                                   []groupTotals // by placement
 	ports                                    map[portKey]portUse
 	hosts                                    map[string]string
@@ -38,6 +42,7 @@ func newChecker(r *reporter, doc *Document) *checker {
 		order:         doc.deploymentOrder(),
 		usedServices:  make([]bool, len(doc.Services)),
 		usedCompute:   make([]bool, len(doc.Compute)),
+		badCompute:    make([]bool, len(doc.Compute)),
 		usedEndpoints: make([]bool, len(doc.Endpoints)),
 		totals:        make([]groupTotals, len(doc.Placement)),
 	}
@@ -149,6 +154,7 @@ func (c *checker) deployment(dep *Deployment) {
 	}
 	si, ok := c.services.find(dep.Service)
 	if !ok {
+		c.undefined = true
 		c.add(problem{
 			rule: ruleServiceUndefined, pos: dep.Pos, path: joinPath("deployment", dep.Service),
 			msg: "no service is named " + quote(dep.Service), suggestion: c.near(dep.Service, &c.services),
@@ -180,7 +186,9 @@ func (c *checker) pair(dep *Deployment, svc *Service, p *ServicePlacement) {
 		})
 	} else if !c.usedCompute[ci] {
 		c.usedCompute[ci] = true
+		before := c.errors
 		c.usedProfile(&c.doc.Compute[ci])
+		c.badCompute[ci] = c.errors > before
 	}
 	pi, okPlacement := c.placement.find(p.Placement)
 	if !okPlacement {
@@ -193,6 +201,7 @@ func (c *checker) pair(dep *Deployment, svc *Service, p *ServicePlacement) {
 		c.mounts(svc, &c.doc.Compute[ci])
 	}
 	if okCompute && okPlacement {
+		c.totals[pi].incomplete = c.totals[pi].incomplete || c.badCompute[ci]
 		c.accumulate(svc, p, pi, &c.doc.Compute[ci])
 		c.usedPrice(&c.doc.Placement[pi], dep, p)
 	}
@@ -233,13 +242,13 @@ func (c *checker) absent() {
 			c.add(problem{rule: ruleProfileUnused, lax: true, pos: p.Pos, path: joinPath("profiles", "placement", p.Name), msg: "no service runs in the placement"})
 		}
 	}
+	if c.shapeErrors > 0 || c.undefined {
+		return // what is missing may be in what could not be read
+	}
 	for i := range c.doc.Endpoints {
-		if e := &c.doc.Endpoints[i]; !c.usedEndpoints[i] && c.shapeErrors == 0 {
+		if e := &c.doc.Endpoints[i]; !c.usedEndpoints[i] {
 			c.add(problem{rule: ruleEndpointUnused, pos: e.Pos, path: joinPath("endpoints", e.Name), msg: "the endpoint is declared but no port uses it"})
 		}
-	}
-	if c.errors > 0 && (c.shapeErrors > 0 || len(c.doc.Deployment) > 0) {
-		return
 	}
 	switch {
 	case !c.anyPlacement():

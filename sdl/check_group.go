@@ -123,7 +123,7 @@ func (c *checker) group(p *PlacementProfile, t *groupTotals) {
 			return
 		}
 		c.add(problem{
-			rule: ruleGroupTotal, lax: lax, pos: p.Pos, path: at, allowed: strings.TrimSpace(rangeText(1, most) + " | " + unit),
+			rule: ruleGroupTotal, lax: lax, pos: p.Pos, path: at, allowed: rangeText(1, most),
 			msg: fmt.Sprintf("all replicas of the placement together need %d %s of %s", sum, unit, what),
 		})
 	}
@@ -185,6 +185,6 @@ func (c *checker) mount(s *Service, m *Mount, cp *ComputeProfile) {
 	x := nameIndex{names: names}
 	c.add(problem{
 		rule: ruleVolumeUndefined, pos: m.Pos, path: joinPath("services", s.Name, "params", "storage", m.Volume),
-		msg: "profile " + quote(cp.Name) + " has no volume named " + quote(m.Volume), allowed: strings.Join(names, " | ") + " | ", suggestion: c.near(m.Volume, &x),
+		msg: "profile " + quote(cp.Name) + " has no volume named " + quote(m.Volume), allowed: strings.Join(names, " | "), suggestion: c.near(m.Volume, &x),
 	})
 }

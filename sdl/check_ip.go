@@ -15,7 +15,7 @@ func (c *checker) endpoint(e *Endpoint) {
 	if e.Kind != endpointKinds {
 		c.add(problem{
 			rule: ruleEndpointKind, pos: c.posOf(e.node, "kind", e.Pos), path: joinPath("endpoints", e.Name, "kind"),
-			msg: "unknown kind " + quote(e.Kind), allowed: endpointKinds, suggestion: endpointKinds,
+			msg: "unknown kind " + quote(e.Kind), words: endpointKinds, suggestion: endpointKinds,
 		})
 	}
 }

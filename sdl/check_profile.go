@@ -47,7 +47,7 @@ func (c *checker) gpuModels(p *ComputeProfile, a *GPUAttributes) {
 		if m.Interface != "" && !isWord(m.Interface, gpuInterfaces) {
 			c.add(problem{
 				rule: ruleGPUInterface, pos: c.posOf(m.node, "interface", m.Pos), path: path + ".interface",
-				msg: "unknown interface " + quote(m.Interface), allowed: gpuInterfaces, suggestion: suggestWord(m.Interface, gpuInterfaces),
+				msg: "unknown interface " + quote(m.Interface), words: gpuInterfaces, suggestion: suggestWord(m.Interface, gpuInterfaces),
 			})
 		}
 		key := m.key()
@@ -94,7 +94,7 @@ func (c *checker) usedProfile(p *ComputeProfile) {
 		return joinPath(append([]any{"profiles", "compute", p.Name, "resources"}, parts...)...)
 	}
 	if !p.Resources {
-		c.add(problem{rule: ruleMissingResources, pos: p.Pos, path: path(), msg: "the profile has no resources", allowed: resourcesKeys})
+		c.add(problem{rule: ruleMissingResources, pos: p.Pos, path: path(), msg: "the profile has no resources", words: resourcesKeys})
 		return
 	}
 	missing := func(key string) {

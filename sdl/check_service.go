@@ -66,7 +66,7 @@ func (c *checker) expose(s *Service, i int) {
 	if _, ok := protocol(e.Proto); !ok {
 		c.add(problem{
 			rule: ruleUnknownProtocol, pos: at("proto"), path: path("proto"), msg: "unknown protocol " + quote(e.Proto),
-			allowed: protocolNames, suggestion: suggestProtocol(e.Proto),
+			words: protocolNames, suggestion: suggestProtocol(e.Proto),
 		})
 	}
 	c.httpOptions(e, at, path)
@@ -145,7 +145,7 @@ func (c *checker) httpOptions(e *Expose, at func(string) Pos, path func(string) 
 			p.rule, p.msg = ruleHTTPNextCaseOff, "off stands alone"
 		case !isWord(name, nextCaseNames):
 			p.rule, p.msg = ruleHTTPNextCase, "unknown case "+quote(name)
-			p.allowed, p.suggestion = nextCaseNames, suggestWord(name, nextCaseNames)
+			p.words, p.suggestion = nextCaseNames, suggestWord(name, nextCaseNames)
 		default:
 			continue
 		}
@@ -294,7 +294,7 @@ func (c *checker) params(s *Service) {
 	if p.TEE != "" && !isWord(p.TEE, teeNames) {
 		c.add(problem{
 			rule: ruleTEE, pos: c.posOf(p.node, "tee", s.Pos), path: joinPath("services", s.Name, "params", "tee"),
-			msg: "unknown kind " + quote(p.TEE), allowed: teeNames, suggestion: suggestWord(p.TEE, teeNames),
+			msg: "unknown kind " + quote(p.TEE), words: teeNames, suggestion: suggestWord(p.TEE, teeNames),
 		})
 	}
 	if p.Permissions != nil {
@@ -303,7 +303,7 @@ func (c *checker) params(s *Service) {
 				c.add(problem{
 					rule: rulePermission, lax: true, pos: c.posItem(p.Permissions.node, "read", i, s.Pos),
 					path: joinPath("services", s.Name, "params", "permissions", "read", i),
-					msg:  "unknown permission " + quote(name), allowed: permissionNames, suggestion: suggestWord(name, permissionNames),
+					msg:  "unknown permission " + quote(name), words: permissionNames, suggestion: suggestWord(name, permissionNames),
 				})
 			}
 		}

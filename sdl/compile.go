@@ -90,7 +90,7 @@ func (d *Document) Compile(o Options) (*Result, error) {
 	r := &reporter{file: o.File, mode: o.Mode}
 	copied := *d
 	if copied.dialect, _ = parseVersion(d.Version); copied.dialect == 0 {
-		r.add(problem{rule: ruleUnsupportedVersion, path: "version", msg: "unsupported version " + quote(d.Version), allowed: versionNames})
+		r.add(problem{rule: ruleUnsupportedVersion, path: "version", msg: "unsupported version " + quote(d.Version), words: versionNames})
 		return nil, r.sorted()
 	}
 	return copied.compile(r)

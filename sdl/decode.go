@@ -197,7 +197,7 @@ func (d *decoder) boolean(n int32, dst *bool) {
 	}
 	d.add(problem{
 		rule: ruleWrongType, pos: d.pos(n), path: d.pathString(),
-		msg: "want true or false, got " + d.kindName(n), allowed: "true false",
+		msg: "want true or false, got " + d.kindName(n), words: "true false",
 	})
 }
 

@@ -92,7 +92,7 @@ func (d *decoder) cpuAttributes(n int32, c *CPU) {
 		if !isWord(e.key, cpuAttributes) {
 			d.add(problem{
 				rule: ruleCPUAttribute, pos: d.pos(e.keyNode), path: d.pathString() + "." + clip(e.key),
-				msg: "unknown CPU attribute " + quote(e.key), allowed: cpuAttributes, suggestion: suggestKey(e.key, cpuAttributes),
+				msg: "unknown CPU attribute " + quote(e.key), words: cpuAttributes, suggestion: suggestKey(e.key, cpuAttributes),
 			})
 			continue
 		}
@@ -195,7 +195,7 @@ func (d *decoder) gpuAttributes(n int32) *GPUAttributes {
 	if !vendor {
 		d.add(problem{
 			rule: ruleGPUVendorMissing, pos: d.pos(d.t.deref(n)), path: d.pathString(),
-			msg: "attributes of a GPU need a vendor", allowed: "vendor",
+			msg: "attributes of a GPU need a vendor", words: "vendor",
 		})
 	}
 	return a
@@ -217,8 +217,8 @@ func (d *decoder) gpuVendor(n int32, a *GPUAttributes) bool {
 		}
 		d.add(problem{
 			rule: ruleGPUVendorUnknown, pos: d.pos(it.keyNode), path: d.pathString(), lax: true,
-			msg:     "the vendor " + quote(it.key) + " is ignored: without a model of nvidia any nvidia card is asked for",
-			allowed: gpuVendors, suggestion: suggestKey(it.key, gpuVendors),
+			msg:   "the vendor " + quote(it.key) + " is ignored: without a model of nvidia any nvidia card is asked for",
+			words: gpuVendors, suggestion: suggestKey(it.key, gpuVendors),
 		})
 	}
 	if count == 0 {

@@ -22,15 +22,15 @@ func (d *decoder) document() *Document {
 	if !d.version(root, doc) {
 		return nil
 	}
-	seen := make(map[string]int32, 8)
+	seen := ""
 	for c := d.t.at(root).first; c != 0 && !d.stopped; c = d.t.at(c).next {
 		k := d.t.at(c).key
 		key := d.t.at(k).value
 		d.push(key)
-		if first, dup := seen[key]; dup {
-			d.repeated(first, k, key, doc)
+		if isWord(key, seen) {
+			d.repeated(k, key, doc)
 		} else if isWord(key, rootKeys) {
-			seen[key] = k
+			seen += key + " "
 		}
 		d.topLevel(k, key, c, doc)
 		d.pop()
@@ -57,7 +57,7 @@ func (d *decoder) topLevel(k int32, key string, value int32, doc *Document) {
 	default:
 		d.add(problem{
 			rule: ruleUnknownTopLevelKey, pos: d.pos(k), path: d.pathString(), msg: "unknown key " + quote(key) + " at the top",
-			allowed: rootKeys, suggestion: suggestKey(key, rootKeys),
+			words: rootKeys, suggestion: suggestKey(key, rootKeys),
 		})
 	}
 }
@@ -65,7 +65,7 @@ func (d *decoder) topLevel(k int32, key string, value int32, doc *Document) {
 // repeated handles a key that the top level has twice. The reference reads the
 // first version and, of the others, lets later entries replace earlier ones of
 // the same name.
-func (d *decoder) repeated(first, again int32, key string, doc *Document) {
+func (d *decoder) repeated(again int32, key string, doc *Document) {
 	d.add(problem{
 		rule: ruleDuplicateTopLevelKey, pos: d.pos(again), path: d.pathString(), lax: true,
 		msg: "the key " + quote(key) + " is there twice; later entries replace earlier ones, except version",
@@ -76,7 +76,6 @@ func (d *decoder) repeated(first, again int32, key string, doc *Document) {
 		}
 	}
 	doc.repeated = true
-	_ = first
 }
 
 // clear forgets what was read under a key, for a later empty value.
@@ -129,13 +128,13 @@ func (d *decoder) version(root int32, doc *Document) bool {
 		}
 	}
 	if v == 0 {
-		d.add(problem{rule: ruleMissingVersion, pos: d.pos(root), path: "version", msg: "no version", allowed: versionNames, suggestion: `version: "2.0"`})
+		d.add(problem{rule: ruleMissingVersion, pos: d.pos(root), path: "version", msg: "no version", words: versionNames, suggestion: `version: "2.0"`})
 		return false
 	}
 	doc.Version = d.t.at(v).value
 	dialect, released := parseVersion(doc.Version)
 	doc.dialect = dialect
-	p := problem{rule: ruleUnsupportedVersion, pos: d.pos(v), path: "version", allowed: versionNames}
+	p := problem{rule: ruleUnsupportedVersion, pos: d.pos(v), path: "version", words: versionNames}
 	switch {
 	case dialect == 0:
 		p.msg = "unsupported version " + quote(doc.Version)
@@ -224,7 +223,7 @@ func (d *decoder) reclamation(n int32) *Reclamation {
 	window, err := time.ParseDuration(text)
 	p := problem{
 		rule: ruleReclamationWindow, pos: d.pos(at), path: "reclamation.min_window",
-		allowed: "a whole number of s, m or h, more than 0", suggestion: "1h",
+		allowed: "a whole number of s, m or h, more than 0, for example 24h", suggestion: "1h",
 	}
 	switch {
 	case err != nil:
@@ -235,7 +234,6 @@ func (d *decoder) reclamation(n int32) *Reclamation {
 		p.lax, p.msg, p.suggestion = true, "tools other than the reference compiler read only a whole number and one of s, m, h", ""
 	}
 	if p.msg != "" {
-		p.allowed += " | for example 24h"
 		d.add(p)
 	}
 	r.MinWindow = window

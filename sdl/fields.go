@@ -91,10 +91,14 @@ func (it *fieldIter) step() bool {
 
 // unknownKey reports a key that the grammar does not have.
 func (d *decoder) unknownKey(k int32, key, keys string, lax bool) {
-	d.add(problem{
+	p := problem{
 		rule: ruleUnknownKey, pos: d.pos(k), path: d.pathString(), lax: lax,
-		msg: "unknown key " + quote(key), allowed: keys, suggestion: suggestKey(key, keys),
-	})
+		msg: "unknown key " + quote(key), words: keys, suggestion: suggestKey(key, keys),
+	}
+	if keys == computeKeys && isWord(key, resourcesKeys) {
+		p.suggestion = computeKeys + "." + key
+	}
+	d.add(p)
 }
 
 // smallMapping is up to how many keys are compared pair by pair.

@@ -196,9 +196,8 @@ func (d *decoder) amount(n int32, s string, dst *market.Decimal) {
 	*dst = market.NewDecimal(1)
 	p := problem{
 		rule: rulePriceSyntax, pos: d.pos(n), path: d.pathString(),
-		allowed: "a number more than 0 with at most 18 decimals, without exponent",
+		allowed: "a number more than 0, at most 10000000, with at most 18 decimals and no exponent",
 	}
-	p.allowed += " | at most 10000000"
 	value, why := parsePrice(s)
 	switch {
 	case why != "":

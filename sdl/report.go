@@ -22,9 +22,9 @@ type problem struct {
 	pos  Pos
 	path string
 	msg  string
-	// allowed is a list of words parted by spaces.
-	allowed    string
-	suggestion string
+	// words is an enumeration parted by spaces, allowed prose parted by " | ".
+	words, allowed string
+	suggestion     string
 	// lax marks what the reference lets pass: a warning in compatible mode.
 	lax bool
 }
@@ -43,19 +43,20 @@ func (r *reporter) add(p problem) {
 	}
 	r.list = append(r.list, &Error{
 		File: r.file, Line: max(p.pos.Line, 0), Column: max(p.pos.Column, 0), Path: p.path, Rule: p.rule,
-		Message: p.msg, Allowed: splitAllowed(p.allowed), Suggestion: p.suggestion, Severity: sev,
+		Message: p.msg, Allowed: p.list(), Suggestion: p.suggestion, Severity: sev,
 	})
 }
 
-// splitAllowed parts a list at " | " when it has one, else at spaces.
-func splitAllowed(s string) []string {
-	switch {
-	case s == "":
-		return nil
-	case strings.Contains(s, " | "):
-		return slices.DeleteFunc(strings.Split(s, " | "), func(w string) bool { return w == "" })
+// list returns what would be right, nil when nothing is said about that.
+func (p *problem) list() []string {
+	list := strings.Fields(p.words)
+	if p.allowed != "" {
+		list = append(list, strings.Split(p.allowed, " | ")...)
 	}
-	return strings.Fields(s)
+	if len(list) == 0 {
+		return nil
+	}
+	return list
 }
 
 // overflow notes once that there are more problems than are kept. The note is

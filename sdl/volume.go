@@ -21,7 +21,7 @@ func (d *decoder) volumeAttributes(n int32) *VolumeAttributes {
 		default:
 			d.add(problem{
 				rule: ruleStorageAttribute, pos: d.pos(it.keyNode), path: d.pathString(), msg: "unknown attribute " + quote(it.key),
-				allowed: volumeAttrKeys, suggestion: suggestKey(it.key, volumeAttrKeys),
+				words: volumeAttrKeys, suggestion: suggestKey(it.key, volumeAttrKeys),
 			})
 		}
 	}
@@ -34,7 +34,7 @@ func (d *decoder) volumeKind(persistent, class string, persistentNode, classNode
 	a := &VolumeAttributes{Persistent: yes, Class: class}
 	if !known {
 		d.failAt("persistent", persistentNode, problem{
-			rule: ruleStoragePersistent, msg: "not true or false: " + quote(persistent), allowed: booleanWords,
+			rule: ruleStoragePersistent, msg: "not true or false: " + quote(persistent), words: booleanWords,
 			suggestion: suggestWord(persistent, "true false"),
 		})
 		return nil
@@ -66,7 +66,7 @@ func (d *decoder) classKind(a *VolumeAttributes, persistent string, classNode in
 		a.Class = storageClassDefault
 	case !isWord(a.Class, storageClasses):
 		d.failAt("class", classNode, problem{
-			rule: ruleStorageClass, msg: "unknown storage class " + quote(a.Class), allowed: storageClasses,
+			rule: ruleStorageClass, msg: "unknown storage class " + quote(a.Class), words: storageClasses,
 			suggestion: suggestWord(a.Class, storageClasses),
 		})
 		return nil
