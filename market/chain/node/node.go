@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 
+	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cosmos/cosmos-sdk/codec"
 	codectypes "github.com/cosmos/cosmos-sdk/codec/types"
 	"google.golang.org/grpc"
@@ -22,6 +23,8 @@ type Node struct {
 	mu      sync.Mutex
 	ran     bool
 	running *running
+	// wrap, when set by a test, stands between the engine and the application.
+	wrap func(abci.Application) abci.Application
 }
 
 // pipeSize is the buffer of an in-process connection in bytes.
@@ -48,7 +51,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	n.ran = true
 	n.mu.Unlock()
-	r := &running{config: n.config, inner: n.inner, ready: n.ready}
+	r := &running{config: n.config, inner: n.inner, ready: n.ready, made: make(chan struct{}), wrap: n.wrap}
 	defer func() {
 		if stop := r.stop(); err == nil {
 			err = stop

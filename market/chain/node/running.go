@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	abci "github.com/cometbft/cometbft/abci/types"
 	cmtcfg "github.com/cometbft/cometbft/config"
 	cmtnode "github.com/cometbft/cometbft/node"
 	"github.com/cometbft/cometbft/p2p"
@@ -32,6 +33,9 @@ type running struct {
 	config Config
 	inner  *bufconn.Listener
 	ready  chan struct{}
+	// made is closed after the first new block.
+	made chan struct{}
+	wrap func(abci.Application) abci.Application
 
 	home      *home
 	genesis   *genutiltypes.AppGenesis
@@ -120,7 +124,11 @@ func (r *running) newComet() (err error) {
 			err = fmt.Errorf("node: %w while it read its log: %v", ErrFault, p)
 		}
 	}()
-	r.watched = newWatched(server.NewCometABCIWrapper(r.app), r.live.Load, r.ready)
+	application := server.NewCometABCIWrapper(r.app)
+	if r.wrap != nil {
+		application = r.wrap(application)
+	}
+	r.watched = newWatched(application, r.live.Load, r.made)
 	c := r.cometConfig()
 	r.comet, err = cmtnode.NewNodeWithContext(context.Background(), c, r.key, r.nodeKey,
 		proxy.NewLocalClientCreator(r.watched),
@@ -180,6 +188,14 @@ func (r *running) wait(ctx context.Context) error {
 		g.Go(func() error { return serveREST(ctx, newREST(r.app, c), l) })
 	}
 	g.Go(func() error { return r.watch(ctx) })
+	g.Go(func() error {
+		select {
+		case <-r.made:
+			close(r.ready)
+		case <-ctx.Done():
+		}
+		return nil
+	})
 	g.Go(func() error {
 		<-ctx.Done()
 		stopServer(r.grpc)

@@ -1,0 +1,129 @@
+package node_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/market/chain/client"
+	"github.com/moorage-dev/moorage/market/chain/node"
+)
+
+// childHome tells the test program to be a node on that home.
+const childHome = "MOORAGE_NODE_TEST_HOME"
+
+// child runs a node that makes blocks as fast as it can and prints where it
+// listens.
+func child(home string) {
+	n, err := node.New(node.Config{
+		Home: home, Genesis: genesis("killed-1"), BlockInterval: time.Millisecond, GRPCAddress: "127.0.0.1:0",
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	go func() {
+		<-n.Ready()
+		fmt.Println("ready", n.Addresses().GRPC)
+	}()
+	if err := n.Run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// spawn starts a child and waits until it serves.
+func spawn(t *testing.T, home string) (*exec.Cmd, string) {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Env = append(os.Environ(), childHome+"="+home)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if address, ok := strings.CutPrefix(lines.Text(), "ready "); ok {
+			return cmd, address
+		}
+	}
+	_ = cmd.Wait()
+	t.Fatal("the node ended before it was ready")
+	return nil, ""
+}
+
+func TestAKilledNodeGoesOnWithoutLosingOrRepeating(t *testing.T) {
+	const rounds, perRound = 5, 12
+	home := t.TempDir()
+	tenant := account("tenant")
+	confirmed := make(map[uint64]int64)
+	var height int64
+	for round := range rounds {
+		cmd, address := spawn(t, home)
+		conn, err := client.Dial(address, nil)
+		require.NoError(t, err)
+		c, err := client.New(conn, client.Config{Signer: tenant, Poll: time.Millisecond})
+		require.NoError(t, err)
+		head, err := c.Head(t.Context())
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, head.Height, height, "round %d: the chain went back", round)
+		for dseq, at := range confirmed {
+			d, err := c.Deployment(t.Context(), market.DeploymentID{Owner: tenant.Address(), DSeq: dseq})
+			require.NoError(t, err, "round %d: deployment %d was confirmed and is lost", round, dseq)
+			assert.Equal(t, at, d.CreatedAt)
+		}
+		// Submissions go on while the process is killed under them.
+		ctx, cancel := context.WithCancel(t.Context())
+		type outcome struct {
+			dseq    uint64
+			receipt market.Receipt
+			err     error
+		}
+		outcomes := make(chan outcome, perRound)
+		for i := range perRound {
+			go func() { // ends with its submission or ctx
+				dseq := uint64(round*perRound + i + 1)
+				receipt, err := c.Submit(ctx, deployment(c, dseq))
+				outcomes <- outcome{dseq, receipt, err}
+			}()
+		}
+		for range perRound / 2 {
+			o := <-outcomes
+			require.NoError(t, o.err)
+			confirmed[o.dseq] = o.receipt.Height
+			height = max(height, o.receipt.Height)
+		}
+		require.NoError(t, cmd.Process.Kill())
+		_ = cmd.Wait() // it was killed
+		cancel()
+		for range perRound - perRound/2 {
+			if o := <-outcomes; o.err == nil {
+				confirmed[o.dseq] = o.receipt.Height
+				height = max(height, o.receipt.Height)
+			}
+		}
+		require.NoError(t, conn.Close())
+	}
+	n, stop := start(t, node.Config{Home: home})
+	c := dial(t, n, tenant)
+	list, _, err := c.Deployments(t.Context(), market.DeploymentFilter{Owner: tenant.Address()}, market.Page{})
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, len(list), len(confirmed))
+	balances, err := c.Balances(t.Context(), tenant.Address())
+	require.NoError(t, err)
+	assert.Equal(t, market.NewAmount(100_000_000-500_000*uint64(len(list))), balances.Of("uakt"), "each deployment was paid once")
+	t.Logf("%d rounds, %d deployments confirmed, %d made, height %d", rounds, len(confirmed), len(list), n.Height())
+	stop()
+}
