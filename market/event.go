@@ -1,6 +1,9 @@
 package market
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // EventKind says what happened. Do not renumber.
 type EventKind uint8
@@ -40,9 +43,35 @@ func (k EventKind) String() string {
 // Event is news from a block. It names what changed and carries no facts:
 // whoever receives it reads the state and acts on that.
 type Event struct {
-	Kind EventKind `json:"kind"`
+	Kind EventKind
 	// ID has the parts that the kind calls for, the others are zero.
-	ID LeaseID `json:"id"`
+	ID LeaseID
+}
+
+// eventJSON is the JSON form of an [Event]: the parts of the ID that are set.
+type eventJSON struct {
+	Kind     EventKind `json:"kind"`
+	Owner    Address   `json:"owner,omitempty"`
+	DSeq     uint64    `json:"dseq,omitempty"`
+	GSeq     uint32    `json:"gseq,omitempty"`
+	OSeq     uint32    `json:"oseq,omitempty"`
+	Provider Address   `json:"provider,omitempty"`
+}
+
+// MarshalJSON implements json.Marshaler: an ID in parts has no text form.
+func (e Event) MarshalJSON() ([]byte, error) {
+	return json.Marshal(eventJSON{e.Kind, e.ID.Owner, e.ID.DSeq, e.ID.GSeq, e.ID.OSeq, e.ID.Provider})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (e *Event) UnmarshalJSON(b []byte) error {
+	var v eventJSON
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	group := GroupID{DeploymentID: DeploymentID{Owner: v.Owner, DSeq: v.DSeq}, GSeq: v.GSeq}
+	*e = Event{v.Kind, LeaseID{OrderID: OrderID{GroupID: group, OSeq: v.OSeq}, Provider: v.Provider}}
+	return nil
 }
 
 // Block is what happened at one height.
