@@ -154,12 +154,17 @@ func (p *Provider) judge(ctx context.Context, id market.LeaseID, status driver.S
 // endLease takes down what is left of a lease that is over, and forgets it.
 func (p *Provider) endLease(ctx context.Context, id market.LeaseID, reason market.CloseReason) error {
 	defer p.manifests.lock(id.DeploymentID)()
+	known := p.serving(id)
+	if !known {
+		// Its own deletion is news of the cluster too: that must not go on for ever.
+		if _, err := p.cfg.Cluster.Status(ctx, id); errors.Is(err, driver.ErrNotFound) {
+			p.forgetOrder(id.OrderID, true)
+			return nil
+		}
+	}
 	if err := p.cfg.Cluster.Delete(ctx, id); err != nil {
 		return fmt.Errorf("provider: lease %s: %w", id, err)
 	}
-	p.mu.Lock()
-	_, known := p.records[id]
-	p.mu.Unlock()
 	if known {
 		if err := p.cfg.Store.Remove(id); err != nil {
 			return err

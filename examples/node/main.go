@@ -169,7 +169,7 @@ func start(ctx context.Context, n *node.Node, w io.Writer) error {
 	}
 	a := n.Addresses()
 	fmt.Fprintf(w, "chain %s makes blocks, height %d\n", n.ChainID(), n.Height())
-	for _, s := range [][2]string{{"gRPC", a.GRPC}, {"REST", a.REST}, {"RPC", a.RPC}, {"P2P", n.PeerID() + "@" + a.P2P}} {
+	for _, s := range [][2]string{{"gRPC", a.GRPC}, {"REST", a.REST}, {"RPC", a.RPC}, {"P2P", a.P2P}} {
 		if s[1] != "" {
 			fmt.Fprintf(w, "%s on %s\n", s[0], s[1])
 		}

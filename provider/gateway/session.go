@@ -263,7 +263,10 @@ func (g *Gateway) live(ctx context.Context, s *session, f feed, recheck func(con
 // lastWords gives the client that is attached a moment to hear why its stream is
 // ended by force.
 func (s *session) lastWords(cause error) {
-	if errors.Is(cause, errAbandoned) {
+	s.mu.Lock()
+	heard := s.conns > 0
+	s.mu.Unlock()
+	if !heard || errors.Is(cause, errAbandoned) {
 		return
 	}
 	t := time.NewTimer(lastWords)

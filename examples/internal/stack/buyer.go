@@ -1,0 +1,108 @@
+package stack
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/market/tenant"
+	"github.com/moorage-dev/moorage/provider/gateway/client"
+	"github.com/moorage-dev/moorage/sdl"
+)
+
+// Buyer is a tenant with a certificate and connections to gateways.
+type Buyer struct {
+	*tenant.Tenant
+	// Market signs for the tenant.
+	Market market.Client
+	cert   tls.Certificate
+
+	mu      sync.Mutex // guards clients
+	clients map[gatewayKey]*client.Client
+}
+
+type gatewayKey struct {
+	owner market.Address
+	uri   string
+}
+
+// BuyerConfig says how a [Buyer] behaves. Zero times are the defaults of
+// package tenant.
+type BuyerConfig struct {
+	Market market.Client
+	// Home keeps the certificate.
+	Home                               string
+	BidTimeout, BidGrace, ReadyTimeout time.Duration
+	Progress                           func(tenant.Step)
+}
+
+// NewBuyer makes a tenant ready to deploy: its certificate is on the market
+// when the call returns.
+func NewBuyer(ctx context.Context, cfg BuyerConfig) (*Buyer, error) {
+	cert, err := Certificate(ctx, cfg.Market, cfg.Home, nil)
+	if err != nil {
+		return nil, fmt.Errorf("tenant's certificate: %w", err)
+	}
+	b := &Buyer{Market: cfg.Market, cert: cert, clients: map[gatewayKey]*client.Client{}}
+	b.Tenant, err = tenant.New(tenant.Config{
+		Market: cfg.Market, Dial: func(p market.Provider) (tenant.Gateway, error) { return b.gateway(p) },
+		BidTimeout: cfg.BidTimeout, BidGrace: cfg.BidGrace, ReadyTimeout: cfg.ReadyTimeout, Progress: cfg.Progress,
+	})
+	return b, err
+}
+
+// Gateway returns the gateway of the provider of a lease.
+func (b *Buyer) Gateway(ctx context.Context, id market.LeaseID) (*client.Client, error) {
+	p, err := b.Market.Provider(ctx, id.Provider)
+	if err != nil {
+		return nil, err
+	}
+	return b.gateway(p)
+}
+
+func (b *Buyer) gateway(p market.Provider) (*client.Client, error) {
+	key := gatewayKey{p.Owner, p.HostURI}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.clients[key]; c != nil {
+		return c, nil
+	}
+	c, err := client.New(client.Config{Provider: p.Owner, HostURI: p.HostURI, Market: b.Market, Certificate: b.cert})
+	if err == nil {
+		b.clients[key] = c
+	}
+	return c, err
+}
+
+// ReadPlan compiles an SDL file into a plan; "-" reads standard input. The
+// warnings are texts for a person.
+func ReadPlan(path string) (p tenant.Plan, warnings []string, err error) {
+	src, err := readFile(path)
+	if err != nil {
+		return tenant.Plan{}, nil, err
+	}
+	return CompilePlan(path, src)
+}
+
+func readFile(path string) ([]byte, error) {
+	if path == "-" {
+		path = "/dev/stdin"
+	}
+	return os.ReadFile(path)
+}
+
+// CompilePlan compiles SDL text into a plan.
+func CompilePlan(name string, src []byte) (p tenant.Plan, warnings []string, err error) {
+	out, err := sdl.Compile(src, sdl.Options{File: name})
+	if err != nil {
+		return tenant.Plan{}, nil, err
+	}
+	for _, d := range out.Diagnostics {
+		warnings = append(warnings, d.Error())
+	}
+	return tenant.Plan{Groups: out.Groups, Manifest: out.Manifest, Hash: out.Hash}, warnings, nil
+}
