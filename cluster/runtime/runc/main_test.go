@@ -24,9 +24,9 @@ const patience = 20 * time.Second
 
 // workshop is what all tests share: the shim, the image, a registry.
 type workshop struct {
-	dir, shim, reference, asUser string
-	registry                     *runtimetest.Registry
-	err                          error
+	dir, shim, reference, asUser, private string
+	registry                              *runtimetest.Registry
+	err                                   error
 }
 
 var shared = sync.OnceValue(func() *workshop {
@@ -52,6 +52,9 @@ func (w *workshop) build(ctx context.Context) (err error) {
 		return err
 	}
 	if w.reference, err = w.registry.Push(ctx, "guest:1", im); err != nil {
+		return err
+	}
+	if w.private, err = w.registry.Push(ctx, "private/guest:1", im); err != nil {
 		return err
 	}
 	if im, err = runtimetest.WithUser(im, "app"); err != nil {
