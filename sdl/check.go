@@ -25,11 +25,11 @@ type checker struct {
 	badCompute []bool
 	// undefined is set when a deployed service does not exist.
 	undefined bool
-	totals                                   []groupTotals // by placement
-	ports                                    map[portKey]portUse
-	hosts                                    map[string]string
-	denom                                    string
-	global                                   bool
+	totals    []groupTotals // by placement
+	ports     map[portKey]portUse
+	hosts     map[string]string
+	denom     string
+	global    bool
 }
 
 func newChecker(r *reporter, doc *Document) *checker {

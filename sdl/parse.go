@@ -20,6 +20,9 @@ func (r *reporter) parse(src []byte, o Options) *Document {
 	}
 	t, ok := scanPlain(src, nodes)
 	if !ok {
+		t, ok = readJSON(src, nodes)
+	}
+	if !ok {
 		t = parseGeneral(src, r, nodes)
 	}
 	if t == nil {

@@ -18,17 +18,32 @@ const maxRenderedLine = 120
 //	      |                 ^~~
 //
 // src is the text that was compiled. Lines that hold an environment, arguments,
-// commands or credentials are left out, for they may hold secrets.
+// commands or credentials are left out, and values of lines that could not be
+// read are masked, for they may be secrets.
 func (ds Diagnostics) Render(src []byte) string {
 	var b strings.Builder
 	lines := newLineIndex(src)
 	for _, d := range ds {
 		b.WriteString(d.Error() + "\n")
-		if text, ok := lines.text(d.Line); ok && !secretPath(d.Path) && d.Rule != ruleYAMLSyntax {
+		if text, ok := lines.text(d.Line); ok && !secretPath(d.Path) {
+			if d.Rule == ruleYAMLSyntax {
+				text = maskValue(text)
+			}
 			renderLine(&b, d, text)
 		}
 	}
 	return b.String()
+}
+
+// maskValue hides what follows the first colon or dash of a line whose place in
+// the document is not known: it may be a secret.
+func maskValue(text string) string {
+	trimmed := strings.TrimLeft(text, " -")
+	head := text[:len(text)-len(trimmed)]
+	if key, _, ok := strings.Cut(trimmed, ":"); ok && plainKey(strings.TrimSpace(key)) {
+		return head + key + ": …"
+	}
+	return head + "…"
 }
 
 // secretPath reports whether what stands at a path may be a secret.

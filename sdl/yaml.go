@@ -157,6 +157,9 @@ func (r *reporter) syntax(src []byte, err error) {
 		msg = msg[len(m[0]):]
 	}
 	msg, _, _ = strings.Cut(msg, "\n")
+	if strings.HasPrefix(msg, "unknown anchor") {
+		msg = "an alias (* and a name) has no anchor (& and the name) before it"
+	}
 	last := 1 + bytes.Count(src, []byte("\n"))
 	line = max(1, min(line, last))
 	r.limit(ruleYAMLSyntax, line, firstColumn(src, line), clip(msg))
