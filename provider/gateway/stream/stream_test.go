@@ -72,19 +72,22 @@ func (c *pipeConn) Ping(ctx context.Context) error {
 
 // connect runs a connection between two ends until it ends, as the gateway and
 // its client do.
-func connect(t require.TestingT, ctx context.Context, server, client *stream.Stream, cutAfter func(cut func())) (serverErr, clientErr error) {
+func connect(t require.TestingT, ctx context.Context, server, client *stream.Stream, breaker func(ended <-chan struct{}, cut func())) (serverErr, clientErr error) {
 	sc, cc := pipe(4)
 	sa, err := server.Attach(ctx)
 	require.NoError(t, err)
 	ca, err := client.Attach(ctx)
 	require.NoError(t, err)
-	if cutAfter != nil {
-		cutAfter(sc.cut)
+	var wg, breaking sync.WaitGroup
+	ended := make(chan struct{})
+	if breaker != nil {
+		breaking.Go(func() { breaker(ended, sc.cut) })
 	}
-	var wg sync.WaitGroup
 	wg.Go(func() { serverErr = sa.Run(ctx, sc, ca.Received); sc.cut() })
 	wg.Go(func() { clientErr = ca.Run(ctx, cc, sa.Received); cc.cut() })
 	wg.Wait()
+	close(ended)
+	breaking.Wait()
 	return serverErr, clientErr
 }
 
@@ -145,21 +148,19 @@ func TestFramesArriveOnceAndInOrderHoweverOftenTheConnectionBreaks(t *testing.T)
 		wg.Go(func() { gotDown = consume(rt, ctx, client, moved) })
 
 		for {
-			_, clientErr := connect(rt, ctx, server, client, func(cut func()) {
-				if len(cuts) == 0 {
-					return
+			_, clientErr := connect(rt, ctx, server, client, func(ended <-chan struct{}, cut func()) {
+				after := -1 // not any more
+				if len(cuts) > 0 {
+					after, cuts = cuts[0], cuts[1:]
 				}
-				after := cuts[0]
-				cuts = cuts[1:]
-				wg.Go(func() {
-					for range after {
-						select {
-						case <-moves:
-						case <-time.After(5 * time.Millisecond):
-						}
+				for ; after != 0; after-- {
+					select {
+					case <-moves:
+					case <-ended:
+						return
 					}
-					cut()
-				})
+				}
+				cut()
 			})
 			if clientErr == nil {
 				break
@@ -167,15 +168,6 @@ func TestFramesArriveOnceAndInOrderHoweverOftenTheConnectionBreaks(t *testing.T)
 			require.ErrorIs(rt, clientErr, errCut)
 			require.NoError(rt, ctx.Err())
 		}
-		go func() {
-			for {
-				select {
-				case <-moves:
-				case <-ctx.Done():
-					return
-				}
-			}
-		}()
 		wg.Wait()
 		require.Equal(rt, down, gotDown)
 		require.Equal(rt, up, gotUp)
