@@ -7,8 +7,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/market"
@@ -137,21 +139,29 @@ func (w *World) handler(id market.LeaseID, name string, port uint32) (http.Handl
 		return nil, fmt.Errorf("memcluster: %.80q does not resolve", name)
 	}
 	s := l.services[name]
-	status := w.serviceStatus(l, s)
-	exposed := false
-	for _, e := range s.spec.Expose {
-		exposed = exposed || e.Port == port || e.External() == port
+	refused := fmt.Errorf("memcluster: %.80s port %d: connection refused", name, port)
+	if !slices.ContainsFunc(s.spec.Expose, func(e manifest.Expose) bool { return e.Port == port || e.External() == port }) {
+		return nil, refused
 	}
-	p := w.cfg.Programs[s.spec.Image]
-	if !exposed || p.HTTP == nil || status.Ready == 0 {
-		return nil, fmt.Errorf("memcluster: %.80s port %d: connection refused", name, port)
-	}
-	for i, r := range status.Replicas {
-		if r.State == driver.Ready {
-			return p.HTTP(w.process(id, s.spec, s.replicas[i].index)), nil
+	for _, s := range []*service{s, s.before} {
+		if s == nil {
+			continue
+		}
+		if r := s.firstReady(); r != nil && w.cfg.Programs[s.spec.Image].HTTP != nil {
+			return w.cfg.Programs[s.spec.Image].HTTP(w.process(id, s.spec, r.index)), nil
 		}
 	}
-	return nil, fmt.Errorf("memcluster: %.80s port %d: connection refused", name, port)
+	return nil, refused
+}
+
+// firstReady returns a replica that takes clients, nil when there is none.
+func (s *service) firstReady() *replica {
+	for _, r := range s.replicas {
+		if s.broken == "" && r.ready(time.Now()) {
+			return r
+		}
+	}
+	return nil
 }
 
 // recorder keeps a response.

@@ -1,6 +1,7 @@
 package memcluster
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"hash/fnv"
@@ -89,6 +90,8 @@ type service struct {
 	spec     manifest.Service
 	replicas []*replica
 	broken   string
+	// before is the revision that takes clients until this one is ready.
+	before *service
 }
 
 // replica is one container that exists only as numbers.
@@ -251,7 +254,11 @@ func (w *World) apply(load driver.Workload) error {
 // adopt keeps the replicas of the revision before when nothing but their number
 // changed.
 func (s *service) adopt(old *service) {
-	if old == nil || !sameService(old.spec, s.spec) {
+	if old == nil {
+		return
+	}
+	if !sameService(old.spec, s.spec) {
+		s.before = &service{spec: old.spec, replicas: old.replicas, broken: old.broken}
 		return
 	}
 	s.broken = old.broken
@@ -261,20 +268,10 @@ func (s *service) adopt(old *service) {
 // sameService compares two services, the number of replicas aside.
 func sameService(a, b manifest.Service) bool {
 	a.Count, b.Count = 0, 0
-	return fmt.Sprintf("%#v", plain(a)) == fmt.Sprintf("%#v", plain(b))
-}
-
-// plain takes a service apart so that its text has all of it.
-func plain(s manifest.Service) []any {
-	out := []any{s.Name, s.Image, s.Command, s.Args, s.Env, s.Resources, s.Expose}
-	if s.Params != nil {
-		out = append(out, s.Params.Storage)
+	text := func(s manifest.Service) []byte {
+		return manifest.Manifest{{Services: []manifest.Service{s}}}.AppendCanonical(nil)
 	}
-	if s.Credentials != nil {
-		c := *s.Credentials
-		out = append(out, c.Host, c.Email, c.Username, c.Password)
-	}
-	return out
+	return bytes.Equal(text(a), text(b))
 }
 
 // start makes a replica.

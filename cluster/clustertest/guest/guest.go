@@ -49,8 +49,8 @@ const (
 // Main runs a command and returns its exit code:
 //
 //	serve         print, then answer HTTP until stopped (also without a command);
-//	              LINES=n prints n lines, EXIT=n ends at once with code n,
-//	              PORT=n serves there, PORT=none does not serve
+//	              LINES=n prints n lines, QUIET=1 nothing to stderr, EXIT=n ends
+//	              at once with code n, PORT=n serves there, PORT=none nowhere
 //	exit N        end with code N
 //	echo WORDS    print the words
 //	err WORDS     print the words to stderr
@@ -153,7 +153,9 @@ const (
 // Print prints what the guest says when it starts.
 func (p Process) Print() {
 	fmt.Fprintln(p.Stdout, Hello, p.Getenv("GREETING"))
-	fmt.Fprintln(p.Stderr, Warning)
+	if p.Getenv("QUIET") == "" {
+		fmt.Fprintln(p.Stderr, Warning)
+	}
 	for i := range number(p.Getenv("LINES"), 0) {
 		fmt.Fprintf(p.Stdout, "line %d\n", i)
 	}
