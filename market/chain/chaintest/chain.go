@@ -185,6 +185,20 @@ func (c *Chain) makeBlock() error {
 	return nil
 }
 
+// Forget empties the pool, as a node does that starts again.
+func (c *Chain) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pool = nil
+}
+
+// Pooled returns how many transactions wait for a block.
+func (c *Chain) Pooled() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.pool)
+}
+
 // votes says that the validator has signed the block before.
 func (c *Chain) votes(validator cmttypes.Address) []abci.VoteInfo {
 	if c.height < c.first || len(c.config.Genesis.Validators) > 0 || c.config.Export != nil {

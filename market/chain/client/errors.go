@@ -65,7 +65,7 @@ func simulateError(err error) error {
 	case strings.Contains(text, "market refused ["):
 	case strings.Contains(text, "insufficient funds"):
 		return fmt.Errorf("client: simulate: %w: %s", market.ErrInsufficientFunds, text)
-	case strings.Contains(text, "already passed"):
+	case strings.Contains(text, "already passed"), strings.Contains(text, "tx timeout"):
 		return fmt.Errorf("client: simulate: %w: %w", market.ErrUnavailable, errExpired)
 	default:
 		return fmt.Errorf("client: simulate: %w: %s", market.ErrInvalid, text)
@@ -87,6 +87,7 @@ const (
 	sdkInCache         = 19
 	sdkMempoolFull     = 20
 	sdkTooLarge        = 21
+	sdkTimeout         = 42
 )
 
 // result is how a transaction ended, in the pool or in a block.

@@ -22,9 +22,9 @@ const (
 	// maxAttempts bounds how often a transaction that is certain not to have been
 	// carried out is made anew: with more gas, or with a later time limit.
 	maxAttempts = 3
-	// resendAfter is how long to wait for news before the same bytes are sent
-	// again, to a node that may have lost its pool.
-	resendAfter = 10 * time.Second
+	// resendPolls is how many polls to wait before the same bytes are sent again,
+	// to a node that may have lost its pool.
+	resendPolls = 100
 	// contactLost is how long the node may be out of reach, after the
 	// transaction's own time has run out, before the wait ends.
 	contactLost = time.Minute
@@ -87,11 +87,16 @@ type delivery struct {
 // height.
 func (c *Client) deliver(ctx context.Context, t *signed) (int64, error) {
 	d := &delivery{signed: t, next: t.head.height + 1, contact: time.Now()}
+	retry := firstRetry
 	for {
-		if err := c.send(ctx, d); err != nil {
+		patience := resendPolls * c.config.Poll
+		if pooled, err := c.send(ctx, d); err != nil {
 			return 0, err
+		} else if !pooled {
+			patience = min(patience, retry)
+			retry *= 2
 		}
-		wait, cancel := context.WithTimeout(ctx, resendAfter)
+		wait, cancel := context.WithTimeout(ctx, patience)
 		height, err := c.find(wait, d)
 		cancel()
 		switch {
@@ -121,28 +126,25 @@ func (d *delivery) lost(err error) error {
 	return fmt.Errorf("client: transaction %s: %w: %w", d.hash, ErrOutcomeUnknown, err)
 }
 
-// send hands the transaction to the node. An error says that it was refused and
-// can be in no block.
-func (c *Client) send(ctx context.Context, d *delivery) error {
+// send hands the transaction to the node and reports whether the node's pool
+// has it. An error says that it was refused and can be in no block.
+func (c *Client) send(ctx context.Context, d *delivery) (pooled bool, err error) {
 	r, err := c.tx.BroadcastTx(ctx, &txtypes.BroadcastTxRequest{TxBytes: d.bytes, Mode: txtypes.BroadcastMode_BROADCAST_MODE_SYNC})
-	if err != nil {
+	if err != nil || r.TxResponse == nil {
 		// It may have arrived; find will tell.
 		d.sent = d.sent || !neverArrived(err)
-		return nil
+		return false, nil
 	}
 	d.contact = time.Now()
-	if r.TxResponse == nil {
-		return nil // no answer at all; find will tell
-	}
 	res := result{r.TxResponse.Code, r.TxResponse.Codespace, r.TxResponse.RawLog}
 	switch {
 	case res.code == 0, res.is(sdkInCache):
 		d.sent = true
-	case res.is(sdkMempoolFull):
-	case !d.sent:
-		return res.outcome()
+		return true, nil
+	case res.is(sdkMempoolFull), d.sent:
+		return false, nil
 	}
-	return nil
+	return false, res.outcome()
 }
 
 // neverArrived reports whether a failed call is certain not to have reached the
@@ -157,7 +159,7 @@ func (r result) outcome() error {
 	switch {
 	case r.is(sdkOutOfGas):
 		return fmt.Errorf("client: %w: %w", errOutOfGas, r.err())
-	case r.code != 0 && strings.Contains(r.log, "timeout_timestamp that has already passed"):
+	case r.is(sdkTimeout), r.code != 0 && strings.Contains(r.log, "timeout_timestamp that has already passed"):
 		return fmt.Errorf("client: %w: %w", market.ErrUnavailable, errExpired)
 	}
 	return r.err()

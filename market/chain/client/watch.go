@@ -13,8 +13,8 @@ import (
 
 // Pauses between attempts to reach a node that does not answer.
 const (
-	firstRetry = 100 * time.Millisecond
-	lastRetry  = 5 * time.Second
+	firstRetry = 10 * time.Millisecond
+	lastRetry  = time.Second
 )
 
 // Watch implements [market.Watcher]. It goes on through every failure of the

@@ -14,7 +14,7 @@ import (
 
 // bank moves the money of one block between accounts and the module account.
 type bank struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // the bank lives as long as the call
 	config Config
 }
 

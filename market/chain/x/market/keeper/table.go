@@ -15,7 +15,7 @@ import (
 
 // table is a collection bound to the context of a block or a query.
 type table[K machine.Key, V any] struct {
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // the table lives as long as the call
 	rows collections.Map[K, V]
 }
 
@@ -38,7 +38,7 @@ func (t table[K, V]) Scan(prefix, after []byte) iter.Seq2[V, error] {
 
 // keyTable is a collection whose rows are their own keys.
 type keyTable[K machine.Key] struct {
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // the table lives as long as the call
 	keys collections.KeySet[K]
 }
 
