@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ func (n *network) cycle(ctx context.Context, b *stack.Buyer, r tenant.Running, b
 	if err := n.update(ctx, b, r); err != nil {
 		return err
 	}
+	memory := n.memory() // while the container runs
 	if err := b.Close(ctx, r.Deployment); err != nil {
 		return err
 	}
@@ -34,7 +36,7 @@ func (n *network) cycle(ctx context.Context, b *stack.Buyer, r tenant.Running, b
 		return err
 	}
 	n.con.Title("Memory")
-	n.con.Table(n.memory()...)
+	n.con.Table(memory...)
 	return n.sheet(ctx, r, before)
 }
 
@@ -156,7 +158,28 @@ func (n *network) awaitEmpty(ctx context.Context) error {
 
 // memory reports what this process and the containers' shims hold.
 func (n *network) memory() []string {
-	return []string{fmt.Sprintf("this process, chain and provider and tenant\t%s", megabytes(residentBytes("/proc/self/status")))}
+	rows := []string{fmt.Sprintf("this process: chain, provider, tenant\t%s", megabytes(residentBytes("/proc/self/status")))}
+	count, shims := shims()
+	if count > 0 {
+		rows = append(rows, fmt.Sprintf("%d helper of containers on this host\t%s", count, megabytes(shims)))
+	}
+	return rows
+}
+
+// shims counts the containers' helper processes on this host, and their memory.
+func shims() (count int, bytes uint64) {
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return 0, 0
+	}
+	for _, file := range all {
+		line, err := os.ReadFile(file)
+		if name, _, _ := strings.Cut(string(line), "\x00"); err == nil && filepath.Base(name) == "moorage-shim" {
+			count++
+			bytes += residentBytes(filepath.Join(filepath.Dir(file), "status"))
+		}
+	}
+	return count, bytes
 }
 
 func megabytes(b uint64) string { return fmt.Sprintf("%d MiB resident", b>>20) }

@@ -185,13 +185,13 @@ func (t *Tenant) SendManifest(ctx context.Context, leases []market.LeaseID, m ma
 }
 
 func (t *Tenant) sendManifest(ctx context.Context, id market.LeaseID, m manifest.Manifest) error {
-	gw, err := t.gateway(ctx, id.Provider)
-	if err != nil {
-		return err
-	}
 	deadline := time.Now().Add(manifestTimeout)
 	for {
-		err := gw.PutManifest(ctx, id.DeploymentID, m)
+		gw, err := t.gateway(ctx, id.Provider) // each time: it may have moved
+		if err != nil {
+			return err
+		}
+		err = gw.PutManifest(ctx, id.DeploymentID, m)
 		again := errors.Is(err, market.ErrNotFound) || errors.Is(err, market.ErrUnavailable)
 		if err == nil || !again || time.Now().After(deadline) {
 			return err
@@ -232,13 +232,9 @@ func (t *Tenant) AwaitReady(ctx context.Context, leases []market.LeaseID, versio
 
 func (t *Tenant) awaitReady(ctx context.Context, id market.LeaseID, version market.Hash) (api.LeaseStatus, error) {
 	last := api.LeaseStatus{Lease: id, Phase: api.PhaseUnknown}
-	gw, err := t.gateway(ctx, id.Provider)
-	if err != nil {
-		return last, err
-	}
 	began, failing := time.Now(), time.Time{}
 	for {
-		status, err := gw.LeaseStatus(ctx, id)
+		status, err := t.leaseStatus(ctx, id)
 		switch {
 		case errors.Is(err, market.ErrNotFound):
 			if closed := t.closed(ctx, id); closed != "" {
@@ -264,6 +260,15 @@ func (t *Tenant) awaitReady(ctx context.Context, id market.LeaseID, version mark
 			return last, err
 		}
 	}
+}
+
+// leaseStatus asks the provider of a lease, wherever its gateway is now.
+func (t *Tenant) leaseStatus(ctx context.Context, id market.LeaseID) (api.LeaseStatus, error) {
+	gw, err := t.gateway(ctx, id.Provider)
+	if err != nil {
+		return api.LeaseStatus{}, err
+	}
+	return gw.LeaseStatus(ctx, id)
 }
 
 // failingSince follows how long a lease has been failing.
