@@ -200,6 +200,10 @@ func (c *checker) pair(dep *Deployment, svc *Service, p *ServicePlacement) {
 	if okCompute && svc != nil {
 		c.mounts(svc, &c.doc.Compute[ci])
 	}
+	if okPlacement {
+		c.totals[pi].used = true
+		c.totals[pi].incomplete = c.totals[pi].incomplete || !okCompute
+	}
 	if okCompute && okPlacement {
 		c.totals[pi].incomplete = c.totals[pi].incomplete || c.badCompute[ci]
 		c.accumulate(svc, p, pi, &c.doc.Compute[ci])

@@ -31,7 +31,6 @@ func addTimes(sum *uint64, count uint32, each uint64) {
 // accumulate adds a service to the totals of its placement and checks its TEE.
 func (c *checker) accumulate(svc *Service, p *ServicePlacement, pi int, cp *ComputeProfile) {
 	t := &c.totals[pi]
-	t.used = true
 	if c.doc.Dialect() == Dialect20 {
 		t.units++
 	} else if !t.profiles[cp.Name] {

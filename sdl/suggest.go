@@ -29,8 +29,20 @@ func suggestKey(key, keys string) string {
 			return right
 		}
 	}
-	return suggestWord(key, keys)
+	if near := suggestWord(key, keys); near != "" || len(key) < minMisnomer {
+		return near
+	}
+	for pair := range strings.FieldsSeq(misnomers) {
+		wrong, right, _ := strings.Cut(pair, "=")
+		if len(wrong) >= minMisnomer && len(key) <= maxSuggestLength && isWord(right, keys) && editDistance(lower, wrong) <= 2 {
+			return right
+		}
+	}
+	return ""
 }
+
+// minMisnomer is how long a misnomer must be for a near miss of it to count.
+const minMisnomer = 7
 
 // maxSuggestLength bounds the words that are compared.
 const maxSuggestLength = 40
