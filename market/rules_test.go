@@ -52,11 +52,17 @@ func TestGroupsAreCheckedAgainstTheLimits(t *testing.T) {
 		},
 		"attributes":       func(g *market.GroupSpec) { g.Units[0].CPU.Attributes = make(market.Attributes, 101) },
 		"group-price-zero": func(g *market.GroupSpec) { g.Units[0].Price = price(0) },
+		"price-denom":      func(g *market.GroupSpec) { g.Units[0].Price.Denom = "!" },
 		"group-price": func(g *market.GroupSpec) {
 			u := g.Units[0]
 			u.ID, u.Price.Denom = 2, "uact"
 			g.Units = append(g.Units, u)
 		},
+	}
+	g := group()
+	for _, name := range []string{"\xff", "a\x00b", strings.Repeat("x", 65)} {
+		g.Name = name
+		assert.ErrorIs(t, g.Validate(limits()), market.ErrInvalid, "%q", name)
 	}
 	for rule, bend := range bad {
 		g := group()
@@ -180,7 +186,9 @@ func TestProvidersAreChecked(t *testing.T) {
 	assert.ErrorIs(t, p.Validate(limits()), market.ErrInvalid)
 	p = good
 	p.Website = strings.Repeat("x", 257)
-	assert.ErrorIs(t, p.Validate(limits()), market.ErrLimit)
+	assert.ErrorIs(t, p.Validate(limits()), market.ErrInvalid)
+	p.Website = "line\nbreak"
+	assert.ErrorIs(t, p.Validate(limits()), market.ErrInvalid)
 	p = good
 	p.Attributes = market.Attributes{{Key: "a"}, {Key: "a"}}
 	assert.ErrorIs(t, p.Validate(limits()), market.ErrInvalid)

@@ -3,6 +3,8 @@ package market
 import (
 	"net/url"
 	"slices"
+	"unicode"
+	"unicode/utf8"
 )
 
 // MaxNameLength bounds the names of groups and volumes in bytes.
@@ -29,8 +31,8 @@ func (id DeploymentID) Validate() error {
 // Validate checks a group against the limits of a market. Every fault is a
 // [RuleError]; the first is returned.
 func (g GroupSpec) Validate(l Limits) error {
-	if g.Name == "" || len(g.Name) > MaxNameLength {
-		return Refuse(ErrInvalid, "group-name", "group %q: want 1 to %d bytes", clip(g.Name), MaxNameLength)
+	if g.Name == "" || !plainText(g.Name, MaxNameLength) {
+		return Refuse(ErrInvalid, "group-name", "group %q: want 1 to %d bytes of text", clip(g.Name), MaxNameLength)
 	}
 	if n := len(g.Units); n == 0 || n > int(l.MaxUnitsPerGroup) {
 		return Refuse(ErrLimit, "group-units", "group %q has %d units, want 1 to %d", g.Name, n, l.MaxUnitsPerGroup)
@@ -55,7 +57,24 @@ func (g GroupSpec) Validate(l Limits) error {
 	if ceiling.AmountPerBlock.IsZero() {
 		return Refuse(ErrInvalid, "group-price-zero", "group %q offers nothing", g.Name)
 	}
-	return ValidateDenom(ceiling.Denom)
+	if err := ValidateDenom(ceiling.Denom); err != nil {
+		return Refuse(ErrInvalid, "price-denom", "%v", err)
+	}
+	return nil
+}
+
+// plainText reports whether s is at most so many bytes of UTF-8 without control
+// characters.
+func plainText(s string, most int) bool {
+	if len(s) > most || !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if unicode.IsControl(r) {
+			return false
+		}
+	}
+	return true
 }
 
 func (u ResourceUnit) validate(l Limits) error {
@@ -93,8 +112,8 @@ func (u ResourceUnit) validateStorage(l Limits) error {
 	var sum uint64
 	var names []string
 	for _, v := range u.Storage {
-		if v.Name == "" || len(v.Name) > MaxNameLength || slices.Contains(names, v.Name) {
-			return Refuse(ErrInvalid, "volume-name", "unit %d: volume %q is unnamed, too long or there twice", u.ID, clip(v.Name))
+		if v.Name == "" || !plainText(v.Name, MaxNameLength) || slices.Contains(names, v.Name) {
+			return Refuse(ErrInvalid, "volume-name", "unit %d: volume %q is unnamed, too long, no text or there twice", u.ID, clip(v.Name))
 		}
 		names = append(names, v.Name)
 		if v.Bytes == 0 || v.Bytes > l.MaxStorageBytes || sum+v.Bytes > l.MaxStorageBytes {
@@ -122,7 +141,7 @@ func (r Requirements) validate(l Limits) error {
 
 // Validate checks a list of attributes: at most so many, keys of 1 to
 // [MaxAttributeKeyLength] letters, digits or any of "_/.-*", each once, values
-// of at most [MaxTextLength] bytes. Each fault is a [RuleError].
+// of at most [MaxTextLength] bytes of text. Each fault is a [RuleError].
 func (as Attributes) Validate(most int) error {
 	if len(as) > most {
 		return Refuse(ErrLimit, "attributes", "%d attributes, at most %d", len(as), most)
@@ -133,8 +152,8 @@ func (as Attributes) Validate(most int) error {
 			return Refuse(ErrInvalid, "attribute-key", "attribute %q is malformed or there twice", clip(a.Key))
 		}
 		seen[a.Key] = true
-		if len(a.Value) > MaxTextLength {
-			return Refuse(ErrInvalid, "attribute-value", "attribute %q: %d bytes, at most %d", a.Key, len(a.Value), MaxTextLength)
+		if !plainText(a.Value, MaxTextLength) {
+			return Refuse(ErrInvalid, "attribute-value", "attribute %q: want text of at most %d bytes", a.Key, MaxTextLength)
 		}
 	}
 	return nil
@@ -166,8 +185,8 @@ func (p Provider) Validate(l Limits) error {
 		return Refuse(ErrInvalid, "provider-host-uri", "%q: want https, a host, perhaps a port, nothing else", clip(p.HostURI))
 	}
 	for _, text := range []string{p.Email, p.Website} {
-		if len(text) > MaxTextLength {
-			return Refuse(ErrLimit, "provider-info", "%d bytes, at most %d", len(text), MaxTextLength)
+		if !plainText(text, MaxTextLength) {
+			return Refuse(ErrInvalid, "provider-info", "want text of at most %d bytes", MaxTextLength)
 		}
 	}
 	return p.Attributes.Validate(int(l.MaxAttributes))

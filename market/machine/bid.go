@@ -19,8 +19,10 @@ func (m *Machine) createBid(at Moment, msg market.CreateBid) error {
 	if err != nil {
 		return err
 	}
-	if there && old.State != market.BidWithdrawn {
-		return market.Refuse(market.ErrExists, "bid-exists", "bid %s is %s", msg.ID, old.State)
+	if there {
+		if err := checkRenewal(old, msg); err != nil {
+			return err
+		}
 	}
 	if err := m.take(msg.ID.Provider, msg.Deposit); err != nil {
 		return err
@@ -32,6 +34,19 @@ func (m *Machine) createBid(at Moment, msg market.CreateBid) error {
 	bid := market.Bid{ID: msg.ID, State: market.BidOpen, Price: msg.Price, Deposit: msg.Deposit, CreatedAt: at.Height}
 	m.emit(market.EventBidCreated, bid.ID.Lease())
 	return m.setBid(bid)
+}
+
+// checkRenewal checks an offer that takes the place of an older one. It may not
+// ask for more: a tenant who accepts a bid must not get a dearer one under the
+// same name.
+func checkRenewal(old market.Bid, msg market.CreateBid) error {
+	if old.State != market.BidWithdrawn {
+		return market.Refuse(market.ErrExists, "bid-exists", "bid %s is %s", msg.ID, old.State)
+	}
+	if msg.Price.AmountPerBlock.Cmp(old.Price.AmountPerBlock) > 0 {
+		return market.Refuse(market.ErrMismatch, "bid-price-raised", "bid %s was withdrawn at %s and asks %s now", msg.ID, old.Price, msg.Price)
+	}
+	return nil
 }
 
 // checkBid checks an offer against its order.

@@ -144,6 +144,11 @@ func orderParts(b []byte, owner market.Address, dseq uint64, gseq, oseq uint32) 
 	return id.AppendKey(b)
 }
 
+// oneOrder reports whether the parts name one order.
+func oneOrder(owner market.Address, dseq uint64, gseq, oseq uint32) bool {
+	return owner != "" && dseq != 0 && gseq != 0 && oseq != 0
+}
+
 // ListDeployments returns a page of the deployments that match, sorted by ID.
 func (s State) ListDeployments(f market.DeploymentFilter, p market.Page) ([]market.Deployment, string, error) {
 	return listing[market.Deployment]{
@@ -184,7 +189,7 @@ func (s State) ListBids(f market.BidFilter, p market.Page) ([]market.Bid, string
 	match := func(b market.Bid) bool {
 		return (f.State == 0 || b.State == f.State) && (f.Provider == "" || b.ID.Provider == f.Provider)
 	}
-	if f.Provider == "" || f.OSeq != 0 {
+	if f.Provider == "" || oneOrder(f.Owner, f.DSeq, f.GSeq, f.OSeq) {
 		return listing[market.Bid]{
 			prefix: orderParts(nil, f.Owner, f.DSeq, f.GSeq, f.OSeq),
 			rows:   direct(s.Bids, func(b market.Bid) market.BidID { return b.ID }),
@@ -208,7 +213,7 @@ func (s State) ListLeases(f market.LeaseFilter, p market.Page) ([]market.Lease, 
 	match := func(l market.Lease) bool {
 		return (f.State == 0 || l.State == f.State) && (f.Provider == "" || l.ID.Provider == f.Provider)
 	}
-	if f.Provider == "" || f.OSeq != 0 {
+	if f.Provider == "" || oneOrder(f.Owner, f.DSeq, f.GSeq, f.OSeq) {
 		return listing[market.Lease]{
 			prefix: orderParts(nil, f.Owner, f.DSeq, f.GSeq, f.OSeq),
 			rows:   direct(s.Leases, func(l market.Lease) market.LeaseID { return l.ID }),

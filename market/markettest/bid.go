@@ -9,7 +9,7 @@ func bidCases() []Case {
 		{"ceiling-is-the-highest-price", "a bid at the group's ceiling is taken, one above it is refused", ceilingIsHighest},
 		{"bids-are-checked", "a bid that breaks a rule is refused by name and costs nothing", bidsAreChecked},
 		{"bids-per-order-are-bounded", "at most MaxBids bids are open on an order; withdrawn ones do not count", bidsAreBounded},
-		{"withdrawn-bids-may-be-renewed", "a provider that has withdrawn a bid may bid again", withdrawnBidsRenew},
+		{"withdrawn-bids-may-be-renewed", "a provider that has withdrawn a bid may bid again, but not ask more: a tenant accepts a bid by its name", withdrawnBidsRenew},
 		{"losers-get-their-deposit-at-once", "CreateLease gives the deposit back to those who lost, the winner's stays", losersRefunded},
 		{"attributes-are-required", "a provider without the required attributes may not bid", attributesRequired},
 		{"auditors-must-have-signed", "signers asked for must have signed the required attributes, and not have revoked them", auditorsSigned},
@@ -77,6 +77,7 @@ func withdrawnBidsRenew(r *run) {
 	p.do(market.CloseBid{ID: bid})
 	p.wantOwns(Denom, 0, 0)
 	a.refused(market.ErrState, "bid-not-open", market.CreateLease{ID: bid})
+	p.refused(market.ErrMismatch, "bid-price-raised", p.offer(o, "5.000000000000000001"))
 	p.bid(o, "4")
 	p.wantOwns(Denom, 0, bidDeposit)
 	got, err := a.Bid(r.ctx, bid)

@@ -41,7 +41,7 @@ type Config struct {
 	// BlockPerSubmit makes a block with each submission, so that
 	// [Client.Submit] returns at once.
 	BlockPerSubmit bool
-	// History is how many blocks are kept for watchers; default
+	// History is how many blocks are kept for watchers, at least; default
 	// [DefaultHistory].
 	History int
 	// Machine, if set, may change the machine before the first block, for
@@ -78,7 +78,7 @@ type Market struct {
 	journal *journal
 	machine machine.Machine
 	head    market.Head
-	blocks  []market.Block // the newest cfg.History
+	blocks  []market.Block // the newest, cfg.History or more
 	queue   []*submission
 	changed chan struct{} // closed and replaced with each block
 }
@@ -246,8 +246,8 @@ func (m *Market) deliver(at machine.Moment, msgs []market.Msg) ([]market.Event, 
 func (m *Market) commit(b market.Block) {
 	m.head.Height, m.head.Time = b.Height, b.Time
 	m.blocks = append(m.blocks, b)
-	if over := len(m.blocks) - m.cfg.History; over > 0 {
-		m.blocks = slices.Delete(m.blocks, 0, over)
+	if len(m.blocks) >= 2*m.cfg.History {
+		m.blocks = slices.Clone(m.blocks[len(m.blocks)-m.cfg.History:])
 	}
 	close(m.changed)
 	m.changed = make(chan struct{})
