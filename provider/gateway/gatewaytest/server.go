@@ -38,6 +38,8 @@ type Server struct {
 	Backend  *Backend
 	// Network carries connections to the gateway until it is cut.
 	Network *Network
+	// Direct is the address of the gateway itself.
+	Direct string
 	// Cert is the provider's certificate, TenantCert the tenant's; both are published.
 	Cert, TenantCert tls.Certificate
 	// CertID and TenantCertID name them.
@@ -70,7 +72,8 @@ func Start(t testing.TB, cfg gateway.Config) *Server {
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s.Network = NewNetwork(t, l.Addr().String())
+	s.Direct = l.Addr().String()
+	s.Network = NewNetwork(t, s.Direct)
 	s.serve(t, l)
 	return s
 }
