@@ -104,8 +104,8 @@ func refusal(reasons []inventory.Reason) error {
 	return fmt.Errorf("%w: %s", kind, strings.Join(texts, "; "))
 }
 
-// Delete implements [driver.Driver]. It needs [Fleet.Run]; when the context ends
-// first the deletion goes on.
+// Delete implements [driver.Driver]. It waits for the work of [Fleet.Run]; when
+// the context ends first the deletion goes on.
 func (f *Fleet) Delete(ctx context.Context, id market.LeaseID) error {
 	if err := f.check(ctx); err != nil {
 		return err
@@ -121,9 +121,9 @@ func (f *Fleet) Delete(ctx context.Context, id market.LeaseID) error {
 			return nil
 		}
 		f.mu.Lock()
-		idle := f.running == nil
+		ended := f.ran && f.running == nil
 		f.mu.Unlock()
-		if idle {
+		if ended {
 			return &driver.TransientError{Err: errNotRunning}
 		}
 		if _, ok := watch.wait(ctx); !ok {

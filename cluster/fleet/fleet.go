@@ -210,6 +210,10 @@ func (f *Fleet) begin(ctx context.Context) (*run, error) {
 	return f.running, nil
 }
 
+// IngressAddr is where HTTP services are served; it has the port that the
+// system chose for port 0.
+func (f *Fleet) IngressAddr() net.Addr { return f.ingress.Addr() }
+
 // Close ends Run, waits for it, and gives the ports and the state directory
 // back. Containers go on. A second call does nothing.
 func (f *Fleet) Close() error {

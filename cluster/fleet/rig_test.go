@@ -36,6 +36,8 @@ type memNet struct {
 	ports map[int]*memListener
 	next  int
 	busy  map[int]bool
+	// packets are the open UDP ports.
+	packets map[string]bool
 }
 
 type memListener struct {
@@ -47,7 +49,7 @@ type memListener struct {
 }
 
 func newMemNet() *memNet {
-	return &memNet{ports: make(map[int]*memListener), next: 50000, busy: make(map[int]bool)}
+	return &memNet{ports: make(map[int]*memListener), next: 50000, busy: make(map[int]bool), packets: make(map[string]bool)}
 }
 
 func (n *memNet) listen(_ context.Context, _, address string) (net.Listener, error) {
@@ -118,6 +120,41 @@ func (l *memListener) Close() error {
 
 func (l *memListener) Addr() net.Addr { return l.addr }
 
+// memPackets is a UDP port to which nothing comes.
+type memPackets struct {
+	net.PacketConn
+	done chan struct{}
+	once sync.Once
+	free func()
+}
+
+func (n *memNet) listenPacket(_ context.Context, _, address string) (net.PacketConn, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.packets[address] {
+		return nil, &net.OpError{Op: "listen", Net: "udp", Err: syscall.EADDRINUSE}
+	}
+	n.packets[address] = true
+	return &memPackets{done: make(chan struct{}), free: func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.packets, address)
+	}}, nil
+}
+
+func (p *memPackets) ReadFrom([]byte) (int, net.Addr, error) {
+	<-p.done
+	return 0, nil, net.ErrClosed
+}
+
+func (p *memPackets) Close() error {
+	p.once.Do(func() {
+		close(p.done)
+		p.free()
+	})
+	return nil
+}
+
 // rig is a host in memory with a fleet on it that can be restarted.
 type rig struct {
 	t       *testing.T
@@ -136,8 +173,8 @@ func newRig(t *testing.T) *rig {
 	r := &rig{t: t, machine: memruntime.NewMachine(), net: newMemNet(), dir: t.TempDir()}
 	r.machine.AddImage(image, guestImage())
 	r.cfg = fleet.Config{
-		StateDir: r.dir, Node: node(), IngressAddr: "127.0.0.1:0",
-		Dial: r.machine.DialContext, Listen: r.net.listen,
+		StateDir: r.dir, Node: node(), IngressAddr: "127.0.0.1:8000",
+		Dial: r.machine.DialContext, Listen: r.net.listen, ListenPacket: r.net.listenPacket,
 	}
 	r.start()
 	t.Cleanup(func() {
