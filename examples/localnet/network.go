@@ -42,6 +42,7 @@ type network struct {
 	tenant   *client.Client
 	registry *demo.Registry
 	buyer    *stack.Buyer
+	source   []byte // of the user's document
 	before   balances
 	parts    *errgroup.Group
 	steps    *breakdown
@@ -51,6 +52,15 @@ type network struct {
 // parts outlive ctx, so that what was begun can be ended in order when it ends.
 func run(ctx context.Context, o options, con *console.Console, log *slog.Logger) error {
 	n := &network{o: o, con: con, log: log, steps: newBreakdown()}
+	if o.file != "" { // a faulty document needs no chain to be told so
+		var err error
+		if n.source, err = stack.ReadFile(o.file); err != nil {
+			return err
+		}
+		if _, _, err := stack.CompilePlan(o.file, n.source); err != nil {
+			return err
+		}
+	}
 	if err := n.openHome(); err != nil {
 		return err
 	}
@@ -236,13 +246,9 @@ const providerFunds = 100_000_000
 // attributes are what the provider declares: the flags, and the storage that
 // the fleet has.
 func (n *network) attributes() (market.Attributes, error) {
-	var out market.Attributes
-	for _, text := range n.o.attribute {
-		key, value, ok := strings.Cut(text, "=")
-		if !ok || key == "" {
-			return nil, fmt.Errorf("--attribute %q: want key=value", text)
-		}
-		out = append(out, market.Attribute{Key: key, Value: value})
+	out, err := stack.ParseAttributes(n.o.attribute)
+	if err != nil {
+		return nil, err
 	}
 	return append(out, stack.StorageAttributes()...).Sorted(), nil
 }

@@ -71,10 +71,10 @@ func (n *network) plan(greeting string) (tenant.Plan, error) {
 		plan, warnings, err = stack.CompilePlan(name, demo.SDL(n.registry.Image(), greeting))
 	} else {
 		name = n.o.file
-		plan, warnings, err = stack.ReadPlan(n.o.file)
+		plan, warnings, err = stack.CompilePlan(name, n.source)
 	}
 	if err != nil {
-		return plan, fmt.Errorf("%s does not compile:\n%w", name, err)
+		return plan, err
 	}
 	for _, w := range warnings {
 		n.con.Info("sdl", "warning: %s", w)

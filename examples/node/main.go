@@ -59,7 +59,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	f := cmd.PersistentFlags()
-	f.StringVar(&p.home, "home", defaultHome("node"), "folder of the node")
+	f.StringVar(&p.home, "home", keycmd.DefaultHome("node"), "folder of the node")
 	f.StringVar(&p.prefix, "prefix", "moor", "what addresses begin with")
 	f.StringVar(&p.backend, "keyring", "test", "how keys are kept: test (readable files) or file (passphrase)")
 	f.BoolVar(&p.json, "json", false, "print JSON")
@@ -68,15 +68,6 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		Dir: func() string { return filepath.Join(p.home, "keys") }, Backend: &p.backend, Stdin: stdin, JSON: &p.json,
 	}))
 	return cmd
-}
-
-// defaultHome is a folder below the user's home.
-func defaultHome(name string) string {
-	dir, err := os.UserHomeDir()
-	if err != nil {
-		return filepath.Join(".moorage", name)
-	}
-	return filepath.Join(dir, ".moorage", name)
 }
 
 func (p *program) initCommand() *cobra.Command {

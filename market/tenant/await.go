@@ -21,6 +21,19 @@ type NoBidsError struct {
 	Waited time.Duration
 	// Refusals has the answer of each provider that was asked.
 	Refusals []Refusal
+	// more says that there are providers that were not asked.
+	more bool
+}
+
+// everybodyRefuses reports that every provider of the market was asked and has
+// reasons not to bid.
+func (e *NoBidsError) everybodyRefuses() bool {
+	for _, r := range e.Refusals {
+		if r.Err != nil || len(r.Reasons) == 0 {
+			return false
+		}
+	}
+	return len(e.Refusals) > 0 && !e.more
 }
 
 // Refusal is one provider's answer to the question what it would bid.
@@ -78,10 +91,11 @@ func (e *NotReadyError) Error() string {
 func (t *Tenant) AwaitBids(ctx context.Context, orders []market.Order) ([]market.Bid, error) {
 	wait, cancel := context.WithTimeout(ctx, t.cfg.BidTimeout)
 	defer cancel()
+	began := time.Now()
 	for _, o := range orders {
-		if err := t.awaitBid(wait, o.ID); err != nil {
+		if err := t.awaitBid(wait, o); err != nil {
 			if ctx.Err() == nil && wait.Err() != nil {
-				return nil, t.noBids(ctx, o)
+				return nil, t.noBids(ctx, o, began)
 			}
 			return nil, err
 		}
@@ -97,7 +111,7 @@ func (t *Tenant) AwaitBids(ctx context.Context, orders []market.Order) ([]market
 		}
 		all = append(all, bids...)
 		if len(bids) == 0 {
-			return nil, t.noBids(ctx, o) // withdrawn meanwhile
+			return nil, t.noBids(ctx, o, began) // withdrawn meanwhile
 		}
 		bid, ok := t.cfg.Choose(o.ID, bids)
 		if !ok {
@@ -109,15 +123,23 @@ func (t *Tenant) AwaitBids(ctx context.Context, orders []market.Order) ([]market
 	return chosen, nil
 }
 
-// awaitBid waits for a first bid on an order.
-func (t *Tenant) awaitBid(ctx context.Context, id market.OrderID) error {
+// awaitBid waits for a first bid on an order. When every provider says that it
+// would not bid, there is nothing to wait for.
+func (t *Tenant) awaitBid(ctx context.Context, o market.Order) error {
+	began, asked := time.Now(), false
 	for {
-		bids, err := t.bids(ctx, id)
+		bids, err := t.bids(ctx, o.ID)
 		if err != nil && !errors.Is(err, market.ErrUnavailable) {
 			return err
 		}
 		if len(bids) > 0 {
 			return nil
+		}
+		if !asked && time.Since(began) >= t.cfg.AskAfter {
+			asked = true
+			if none := t.noBids(ctx, o, began); none.everybodyRefuses() {
+				return none
+			}
 		}
 		if err := pause(ctx, t.cfg.PollInterval); err != nil {
 			return err
@@ -142,12 +164,13 @@ func (t *Tenant) bids(ctx context.Context, id market.OrderID) ([]market.Bid, err
 const maxScreened = 16
 
 // noBids asks the providers why there is no bid.
-func (t *Tenant) noBids(ctx context.Context, o market.Order) error {
-	out := &NoBidsError{Order: o.ID, Waited: t.cfg.BidTimeout}
-	providers, _, err := t.cfg.Market.Providers(ctx, market.Page{Limit: maxScreened})
+func (t *Tenant) noBids(ctx context.Context, o market.Order, since time.Time) *NoBidsError {
+	out := &NoBidsError{Order: o.ID}
+	providers, more, err := t.cfg.Market.Providers(ctx, market.Page{Limit: maxScreened})
 	if err != nil {
-		return errors.Join(out, err)
+		out.Refusals = append(out.Refusals, Refusal{Err: err})
 	}
+	out.more = more != ""
 	for _, p := range providers {
 		r := Refusal{Provider: p.Owner}
 		var offers []api.Offer
@@ -161,6 +184,7 @@ func (t *Tenant) noBids(ctx context.Context, o market.Order) error {
 		}
 		out.Refusals = append(out.Refusals, r)
 	}
+	out.Waited = time.Since(since).Round(time.Second)
 	return out
 }
 

@@ -43,6 +43,7 @@ func Cheapest(_ market.OrderID, bids []market.Bid) (market.Bid, bool) {
 // Defaults of [Config].
 const (
 	DefaultBidTimeout     = 30 * time.Second
+	DefaultAskAfter       = 5 * time.Second
 	DefaultReadyTimeout   = 5 * time.Minute
 	DefaultFailingTimeout = 30 * time.Second
 	DefaultPollInterval   = 250 * time.Millisecond
@@ -56,6 +57,9 @@ type Config struct {
 	Dial Dialer
 	// BidTimeout is how long to wait for a first bid on every order.
 	BidTimeout time.Duration
+	// AskAfter is how long to wait for a bid before the providers are asked whether
+	// they would bid at all; the wait ends when none would.
+	AskAfter time.Duration
 	// BidGrace is how long to wait for more bids after every order has one; 0
 	// takes the first.
 	BidGrace time.Duration
@@ -81,6 +85,7 @@ func New(cfg Config) (*Tenant, error) {
 		return nil, errors.New("tenant: config: Market and Dial are required")
 	}
 	cfg.BidTimeout = cmp.Or(cfg.BidTimeout, DefaultBidTimeout)
+	cfg.AskAfter = cmp.Or(cfg.AskAfter, DefaultAskAfter)
 	cfg.ReadyTimeout = cmp.Or(cfg.ReadyTimeout, DefaultReadyTimeout)
 	cfg.FailingTimeout = cmp.Or(cfg.FailingTimeout, DefaultFailingTimeout)
 	cfg.PollInterval = cmp.Or(cfg.PollInterval, DefaultPollInterval)

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -130,4 +132,13 @@ func (o Options) remove(name string) error {
 		return err
 	}
 	return ring.Delete(name)
+}
+
+// DefaultHome is the folder of a program below the user's home.
+func DefaultHome(name string) string {
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return filepath.Join(".moorage", name)
+	}
+	return filepath.Join(dir, ".moorage", name)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -78,28 +79,20 @@ func (b *Buyer) gateway(p market.Provider) (*client.Client, error) {
 	return c, err
 }
 
-// ReadPlan compiles an SDL file into a plan; "-" reads standard input. The
-// warnings are texts for a person.
-func ReadPlan(path string) (p tenant.Plan, warnings []string, err error) {
-	src, err := readFile(path)
-	if err != nil {
-		return tenant.Plan{}, nil, err
-	}
-	return CompilePlan(path, src)
-}
-
-func readFile(path string) ([]byte, error) {
+// ReadFile reads an SDL file; "-" is standard input.
+func ReadFile(path string) ([]byte, error) {
 	if path == "-" {
-		path = "/dev/stdin"
+		return io.ReadAll(io.LimitReader(os.Stdin, sdl.MaxBytes+1))
 	}
 	return os.ReadFile(path)
 }
 
-// CompilePlan compiles SDL text into a plan.
+// CompilePlan compiles SDL text into a plan. The warnings are texts for a
+// person.
 func CompilePlan(name string, src []byte) (p tenant.Plan, warnings []string, err error) {
 	out, err := sdl.Compile(src, sdl.Options{File: name})
 	if err != nil {
-		return tenant.Plan{}, nil, err
+		return tenant.Plan{}, nil, fmt.Errorf("%s does not compile:\n%w", name, err)
 	}
 	for _, d := range out.Diagnostics {
 		warnings = append(warnings, d.Error())

@@ -1,6 +1,9 @@
 package stack
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider/bidengine"
 )
@@ -45,4 +48,17 @@ func StorageAttributes() market.Attributes {
 			market.Attribute{Key: prefix + "persistent", Value: persistent})
 	}
 	return out
+}
+
+// ParseAttributes reads facts written as key=value.
+func ParseAttributes(texts []string) (market.Attributes, error) {
+	var out market.Attributes
+	for _, text := range texts {
+		key, value, ok := strings.Cut(text, "=")
+		if !ok || key == "" {
+			return nil, fmt.Errorf("attribute %q: want key=value", text)
+		}
+		out = append(out, market.Attribute{Key: key, Value: value})
+	}
+	return out, nil
 }
