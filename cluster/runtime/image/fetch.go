@@ -93,7 +93,11 @@ func digestOf(b []byte) string {
 
 // fetchLayer makes sure that one layer is unpacked.
 func (s *Store) fetchLayer(ctx context.Context, l v1.Layer, diffID string, m *meter, budget *atomic.Int64) error {
-	defer s.locks.lock(diffID)()
+	unlock, err := s.locks.Lock(ctx, diffID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	size, err := l.Size()
 	if err != nil {
 		return fmt.Errorf("layer: %w: %w", err, runtime.ErrImage)

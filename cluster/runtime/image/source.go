@@ -31,8 +31,8 @@ func (s *Store) platform() v1.Platform { return v1.Platform{OS: "linux", Archite
 // open finds the image for this machine. The error is an [*unreachableError]
 // when nobody answered.
 func (s *Store) open(ctx context.Context, p runtime.PullRequest) (v1.Image, error) {
-	if path, ok := strings.CutPrefix(p.Reference, LayoutPrefix); ok {
-		return s.openLayout(p.Reference, path)
+	if strings.HasPrefix(p.Reference, LayoutPrefix) {
+		return FromLayout(s.cfg.LayoutRoots, p.Reference, s.platform())
 	}
 	ref, err := name.ParseReference(p.Reference)
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Store) open(ctx context.Context, p runtime.PullRequest) (v1.Image, erro
 		opts = append(opts, remote.WithTransport(s.cfg.Transport))
 	}
 	if c := p.Credentials; c != nil && (c.Username != "" || c.Password != "") {
-		if !sameRegistry(c.Host, ref.Context().Registry) {
+		if !SameRegistry(c.Host, ref.Context().RegistryStr()) {
 			return nil, fmt.Errorf("image: %s: the credentials are for %q, the image is at %s; they were not sent: %w",
 				p.Reference, c.Host, ref.Context().RegistryStr(), runtime.ErrImage)
 		}
@@ -56,8 +56,9 @@ func (s *Store) open(ctx context.Context, p runtime.PullRequest) (v1.Image, erro
 	return im, nil
 }
 
-// sameRegistry compares a host as people write it with a registry's name.
-func sameRegistry(host string, reg name.Registry) bool {
+// SameRegistry reports whether a host as people write it ("docker.io",
+// "https://ghcr.io/") means the registry of that name. "" means any.
+func SameRegistry(host, registry string) bool {
 	if host == "" {
 		return true
 	}
@@ -69,7 +70,7 @@ func sameRegistry(host string, reg name.Registry) bool {
 	case "docker.io", "registry-1.docker.io", "hub.docker.com":
 		host = name.DefaultRegistry
 	}
-	return strings.EqualFold(host, reg.RegistryStr())
+	return strings.EqualFold(host, registry)
 }
 
 // unreachableError is a registry that gave no answer about the image.
@@ -123,27 +124,31 @@ func (s *Store) fallback(p runtime.PullRequest, cause error) (runtime.Image, err
 	return d.Image, nil
 }
 
-func (s *Store) openLayout(ref, path string) (v1.Image, error) {
-	if !s.layoutAllowed(path) {
+// FromLayout opens the image for a platform in the OCI image layout that an "oci:"
+// reference names, if it lies below one of roots; else runtime.ErrImage. Links are
+// followed before that is decided.
+func FromLayout(roots []string, ref string, platform v1.Platform) (v1.Image, error) {
+	path := strings.TrimPrefix(ref, LayoutPrefix)
+	if !below(roots, path) {
 		return nil, fmt.Errorf("image: %s: this machine takes no image layouts from there: %w", ref, runtime.ErrImage)
 	}
 	index, err := layout.ImageIndexFromPath(path)
 	if err != nil {
 		return nil, fmt.Errorf("image: %s: not an OCI image layout: %w: %w", ref, err, runtime.ErrImage)
 	}
-	im, err := s.choose(index)
+	im, err := choose(index, platform, true)
 	if err != nil {
 		return nil, fmt.Errorf("image: %s: %w: %w", ref, err, runtime.ErrImage)
 	}
 	return im, nil
 }
 
-func (s *Store) layoutAllowed(path string) bool {
+func below(roots []string, path string) bool {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil || !filepath.IsAbs(path) {
 		return false
 	}
-	for _, root := range s.cfg.LayoutRoots {
+	for _, root := range roots {
 		base, err := filepath.EvalSymlinks(root)
 		if err != nil {
 			continue
@@ -155,37 +160,26 @@ func (s *Store) layoutAllowed(path string) bool {
 	return false
 }
 
-// choose picks the image for this machine out of an index, looking into one
-// level of nested indexes (an image of several architectures).
-func (s *Store) choose(index v1.ImageIndex) (v1.Image, error) {
+// choose picks the image for a platform out of an index, looking into one level
+// of nested indexes (an image of several architectures).
+func choose(index v1.ImageIndex, platform v1.Platform, nested bool) (v1.Image, error) {
 	m, err := index.IndexManifest()
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range m.Manifests {
-		switch {
-		case d.MediaType.IsImage() && (d.Platform == nil || d.Platform.Satisfies(s.platform())):
+		if d.MediaType.IsImage() && (d.Platform == nil || d.Platform.Satisfies(platform)) {
 			return index.Image(d.Digest)
-		case d.MediaType.IsIndex():
+		}
+		if d.MediaType.IsIndex() && nested {
 			inner, err := index.ImageIndex(d.Digest)
 			if err != nil {
 				return nil, err
 			}
-			return s.chooseInner(inner)
+			if im, err := choose(inner, platform, false); err == nil {
+				return im, nil
+			}
 		}
 	}
-	return nil, fmt.Errorf("no image for linux/%s in it", s.arch())
-}
-
-func (s *Store) chooseInner(index v1.ImageIndex) (v1.Image, error) {
-	m, err := index.IndexManifest()
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range m.Manifests {
-		if d.MediaType.IsImage() && d.Platform != nil && d.Platform.Satisfies(s.platform()) {
-			return index.Image(d.Digest)
-		}
-	}
-	return nil, fmt.Errorf("no image for linux/%s in it", s.arch())
+	return nil, fmt.Errorf("no image for %s/%s in it", platform.OS, platform.Architecture)
 }

@@ -9,9 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/moorage-dev/moorage/cluster/runtime"
+	"github.com/moorage-dev/moorage/cluster/runtime/internal/keylock"
 )
 
 // Bounds on what a stranger's image may be.
@@ -55,7 +55,7 @@ type Store struct {
 	cfg   Config
 	log   *slog.Logger
 	key   []byte // for hashes of credentials
-	locks keyLocks
+	locks keylock.Locks
 }
 
 // Details are what running an image takes.
@@ -178,38 +178,3 @@ type redactedError struct {
 
 func (e redactedError) Error() string { return e.text }
 func (e redactedError) Unwrap() error { return e.kind }
-
-// keyLocks is one lock per key.
-type keyLocks struct {
-	mu    sync.Mutex
-	locks map[string]*keyLock
-}
-
-type keyLock struct {
-	mu    sync.Mutex
-	users int
-}
-
-// lock waits for the key and returns the way to give it back.
-func (k *keyLocks) lock(key string) func() {
-	k.mu.Lock()
-	if k.locks == nil {
-		k.locks = map[string]*keyLock{}
-	}
-	l := k.locks[key]
-	if l == nil {
-		l = &keyLock{}
-		k.locks[key] = l
-	}
-	l.users++
-	k.mu.Unlock()
-	l.mu.Lock()
-	return func() {
-		l.mu.Unlock()
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if l.users--; l.users == 0 {
-			delete(k.locks, key)
-		}
-	}
-}

@@ -162,7 +162,7 @@ func (r *Runtime) afterEnd(name string) {
 	if awaitShim(r.ctx, r.containerDir(name)) != nil {
 		return
 	}
-	unlock, err := r.names.lock(r.ctx, name)
+	unlock, err := r.names.Lock(r.ctx, name)
 	if err != nil {
 		return
 	}

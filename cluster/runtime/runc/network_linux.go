@@ -16,16 +16,14 @@ import (
 	"strings"
 
 	"github.com/moorage-dev/moorage/cluster/runtime"
+	"github.com/moorage-dev/moorage/cluster/runtime/internal/hosts"
+	"github.com/moorage-dev/moorage/cluster/runtime/internal/subnet"
 	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/fabric"
 	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/plan"
 )
 
-const (
-	// MaxHosts bounds names set for a network.
-	MaxHosts = 4096
-	// maxNameservers is what resolvers look at.
-	maxNameservers = 3
-)
+// maxNameservers is what resolvers look at.
+const maxNameservers = 3
 
 // networkKey is the lock of a network's name, apart from containers'.
 func networkKey(name string) string { return "network/" + name }
@@ -95,7 +93,7 @@ func (r *Runtime) EnsureNetwork(ctx context.Context, name string) (runtime.Netwo
 	if err := errors.Join(r.closed(), runtime.CheckName(name)); err != nil {
 		return runtime.Network{}, err
 	}
-	unlock, err := r.names.lock(ctx, networkKey(name))
+	unlock, err := r.names.Lock(ctx, networkKey(name))
 	if err != nil {
 		return runtime.Network{}, err
 	}
@@ -158,7 +156,7 @@ func (r *Runtime) chooseRange(name string) (fabric.Segment, error) {
 	if s.Index > fabric.MaxSegments {
 		return s, errors.New("too many networks")
 	}
-	s.Prefix, err = fabric.Free(r.cfg.Pool, taken)
+	s.Prefix, err = subnet.Free(r.cfg.Pool, taken)
 	return s, err
 }
 
@@ -184,7 +182,7 @@ func (r *Runtime) DeleteNetwork(ctx context.Context, name string) error {
 	if err := r.closed(); err != nil {
 		return err
 	}
-	unlock, err := r.names.lock(ctx, networkKey(name))
+	unlock, err := r.names.Lock(ctx, networkKey(name))
 	if err != nil {
 		return err
 	}
@@ -211,11 +209,11 @@ func (r *Runtime) DeleteNetwork(ctx context.Context, name string) error {
 }
 
 // SetHosts implements runtime.Networker.
-func (r *Runtime) SetHosts(ctx context.Context, network string, hosts map[string][]netip.Addr) error {
-	if err := errors.Join(r.closed(), checkHosts(hosts)); err != nil {
+func (r *Runtime) SetHosts(ctx context.Context, network string, names map[string][]netip.Addr) error {
+	if err := errors.Join(r.closed(), hosts.Check(names)); err != nil {
 		return err
 	}
-	unlock, err := r.names.lock(ctx, networkKey(network))
+	unlock, err := r.names.Lock(ctx, networkKey(network))
 	if err != nil {
 		return err
 	}
@@ -226,10 +224,7 @@ func (r *Runtime) SetHosts(ctx context.Context, network string, hosts map[string
 		r.mu.Unlock()
 		return notFound("network", network)
 	}
-	n.Hosts = make(map[string][]netip.Addr, len(hosts))
-	for name, addrs := range hosts {
-		n.Hosts[name] = slices.Clone(addrs)
-	}
+	n.Hosts = hosts.Clone(names)
 	s, users := n.Segment, slices.Sorted(maps.Values(n.users))
 	r.mu.Unlock()
 	if err := plan.Write(filepath.Join(r.cfg.Dir, "networks"), network+".json", s); err != nil {
@@ -238,18 +233,6 @@ func (r *Runtime) SetHosts(ctx context.Context, network string, hosts map[string
 	for _, name := range users {
 		if err := r.rewriteHosts(name, s.Hosts); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-func checkHosts(hosts map[string][]netip.Addr) error {
-	if len(hosts) > MaxHosts {
-		return fmt.Errorf("%w: %d host names, at most %d", runtime.ErrInvalid, len(hosts), MaxHosts)
-	}
-	for name := range hosts {
-		if name == "" || len(name) > 253 || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == '#' || c == 0x7f }) {
-			return fmt.Errorf("%w: host name %.80q", runtime.ErrInvalid, name)
 		}
 	}
 	return nil
@@ -265,7 +248,7 @@ func (r *Runtime) hostsOf(network string) map[string][]netip.Addr {
 }
 
 // rewriteHosts changes the file in place, as the container has it mounted.
-func (r *Runtime) rewriteHosts(container string, hosts map[string][]netip.Addr) error {
+func (r *Runtime) rewriteHosts(container string, names map[string][]netip.Addr) error {
 	dir := r.containerDir(container)
 	var s saved
 	err := plan.Read(dir, plan.SpecFile, &s)
@@ -275,33 +258,11 @@ func (r *Runtime) rewriteHosts(container string, hosts map[string][]netip.Addr) 
 	if err != nil {
 		return err
 	}
-	content := hostsFile(s, hosts)
-	f, err := os.OpenFile(filepath.Join(dir, plan.HostsFile), os.O_WRONLY, 0)
+	err = hosts.Rewrite(filepath.Join(dir, plan.HostsFile), hosts.Render(hostname(s.Spec), s.Address, names))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt([]byte(content), 0)
-	return errors.Join(err, f.Truncate(int64(len(content))), f.Close())
-}
-
-// hostsFile is /etc/hosts, the same for the same names.
-func hostsFile(s saved, hosts map[string][]netip.Addr) string {
-	var b strings.Builder
-	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
-	if s.Address.IsValid() {
-		_, _ = fmt.Fprintf(&b, "%s\t%s\n", s.Address, hostname(s.Spec))
-	} else {
-		_, _ = fmt.Fprintf(&b, "127.0.1.1\t%s\n", hostname(s.Spec))
-	}
-	for _, name := range slices.Sorted(maps.Keys(hosts)) {
-		for _, a := range hosts[name] {
-			_, _ = fmt.Fprintf(&b, "%s\t%s\n", a, name)
-		}
-	}
-	return b.String()
+	return err
 }
 
 func resolvFile(servers []netip.Addr) string {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/moorage-dev/moorage/cluster/runtime"
 	"github.com/moorage-dev/moorage/cluster/runtime/image"
+	"github.com/moorage-dev/moorage/cluster/runtime/internal/keylock"
 	"github.com/moorage-dev/moorage/cluster/runtime/internal/notify"
 	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/fabric"
 )
@@ -38,7 +39,7 @@ type Runtime struct {
 	policy   fabric.Policy
 	lock     *os.File
 	hub      notify.Hub
-	names    keyLocks
+	names    keylock.Locks
 	ctx      context.Context //nolint:containedctx // ends with Close
 	cancel   context.CancelFunc
 	watchers sync.WaitGroup
@@ -202,41 +203,4 @@ func (r *Runtime) closed() error {
 		return errors.New("runc: closed")
 	}
 	return nil
-}
-
-// keyLocks is one lock per name.
-type keyLocks struct {
-	mu    sync.Mutex
-	locks map[string]chan struct{}
-	users map[string]int
-}
-
-// lock waits for the name or the context; the result gives it back.
-func (k *keyLocks) lock(ctx context.Context, name string) (func(), error) {
-	k.mu.Lock()
-	if k.locks == nil {
-		k.locks, k.users = map[string]chan struct{}{}, map[string]int{}
-	}
-	l := k.locks[name]
-	if l == nil {
-		l = make(chan struct{}, 1)
-		k.locks[name] = l
-	}
-	k.users[name]++
-	k.mu.Unlock()
-	leave := func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if k.users[name]--; k.users[name] == 0 {
-			delete(k.locks, name)
-			delete(k.users, name)
-		}
-	}
-	select {
-	case l <- struct{}{}:
-		return func() { <-l; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, ctx.Err()
-	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/moorage-dev/moorage/cluster/runtime"
 	"github.com/moorage-dev/moorage/cluster/runtime/image"
+	"github.com/moorage-dev/moorage/cluster/runtime/internal/hosts"
 	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/fabric"
 	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/plan"
 )
@@ -25,7 +26,7 @@ func (r *Runtime) Start(ctx context.Context, spec runtime.Spec) (runtime.Contain
 	if err := errors.Join(r.closed(), spec.Validate()); err != nil {
 		return runtime.Container{}, err
 	}
-	unlock, err := r.names.lock(ctx, spec.Name)
+	unlock, err := r.names.Lock(ctx, spec.Name)
 	if err != nil {
 		return runtime.Container{}, err
 	}
@@ -34,7 +35,7 @@ func (r *Runtime) Start(ctx context.Context, spec runtime.Spec) (runtime.Contain
 		return c, err
 	}
 	if spec.Network != "" { // SetHosts must not pass between making the file and counting it
-		done, err := r.names.lock(ctx, networkKey(spec.Network))
+		done, err := r.names.Lock(ctx, networkKey(spec.Network))
 		if err != nil {
 			return runtime.Container{}, err
 		}
@@ -144,16 +145,12 @@ func (r *Runtime) fill(dir string, s saved) error {
 		return err
 	}
 	files := map[string]string{
-		plan.HostsFile:  hostsFile(s, r.hostsOf(s.Spec.Network)),
+		plan.HostsFile:  hosts.Render(hostname(s.Spec), s.Address, r.hostsOf(s.Spec.Network)),
 		plan.ResolvFile: resolvFile(r.policy.Nameservers),
 		plan.NameFile:   hostname(s.Spec) + "\n",
 	}
 	for name, content := range files {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			return err
-		}
-		if err := os.Chmod(path, 0o644); err != nil { // read by every user of the container
+		if err := hosts.Write(filepath.Join(dir, name), content); err != nil {
 			return err
 		}
 	}
@@ -165,7 +162,7 @@ func (r *Runtime) Stop(ctx context.Context, name string, grace time.Duration) er
 	if err := r.closed(); err != nil {
 		return err
 	}
-	unlock, err := r.names.lock(ctx, name)
+	unlock, err := r.names.Lock(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -192,7 +189,7 @@ func (r *Runtime) Remove(ctx context.Context, name string) error {
 	if runtime.CheckName(name) != nil {
 		return nil
 	}
-	unlock, err := r.names.lock(ctx, name)
+	unlock, err := r.names.Lock(ctx, name)
 	if err != nil {
 		return err
 	}

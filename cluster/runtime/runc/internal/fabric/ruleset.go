@@ -101,24 +101,6 @@ func (p Policy) names(w func(string, ...any)) {
 // MaxSegments bounds networks of one instance.
 const MaxSegments = 9999
 
-// SegmentBits is the size of a network: 253 containers.
-const SegmentBits = 24
-
-// Free picks the lowest range of the pool that nothing taken overlaps.
-func Free(pool netip.Prefix, taken []netip.Prefix) (netip.Prefix, error) {
-	at := netip.PrefixFrom(pool.Masked().Addr(), SegmentBits)
-	for pool.Contains(at.Addr()) {
-		if !slices.ContainsFunc(taken, at.Overlaps) {
-			return at, nil
-		}
-		b := at.Addr().As4()
-		n := uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(b[2])
-		n++
-		at = netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(n >> 16), byte(n >> 8), byte(n), 0}), SegmentBits)
-	}
-	return netip.Prefix{}, fmt.Errorf("no free /%d left in %s", SegmentBits, pool)
-}
-
 // FreeAddr picks the lowest address of the segment that is not taken.
 func (s Segment) FreeAddr(taken map[netip.Addr]bool) (netip.Addr, error) {
 	for a := s.Gateway().Next(); s.Prefix.Contains(a.Next()); a = a.Next() {
