@@ -17,8 +17,12 @@ type lock struct {
 	users int
 }
 
-// Lock waits for the name or the context's end; the result gives it back.
+// Lock waits for the name or the context's end; the result gives it back. An
+// ended context gets no lock even if it is free.
 func (k *Locks) Lock(ctx context.Context, name string) (unlock func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	l := k.enter(name)
 	select {
 	case l.held <- struct{}{}:

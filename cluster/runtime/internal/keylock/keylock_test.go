@@ -41,3 +41,13 @@ func TestOneNameIsHeldOnceAndOthersAreFree(t *testing.T) {
 		<-got
 	})
 }
+
+func TestAnEndedContextGetsNoLock(t *testing.T) {
+	var k keylock.Locks
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		_, err := k.Lock(ctx, "a")
+		require.ErrorIs(t, err, context.Canceled)
+	}
+}
