@@ -125,6 +125,7 @@ type builder struct {
 	sequence                     map[string]uint32
 	groups                       []group
 	resources                    []market.Resources // by compute profile, made when first used
+	nextCases                    []string           // the default
 }
 
 // group is one placement in the making.
@@ -142,6 +143,7 @@ func (b *builder) build(res *Result) {
 	b.sequence = b.sequenceNumbers(order)
 	b.groups = make([]group, len(b.doc.Placement))
 	b.resources = make([]market.Resources, len(b.doc.Compute))
+	b.nextCases = []string{"error", "timeout"}
 	b.reserve()
 	for _, di := range order {
 		dep := &b.doc.Deployment[di]
@@ -380,7 +382,7 @@ func (b *builder) exposes(s *Service) []manifest.Expose {
 	for i := range s.Expose {
 		e := &s.Expose[i]
 		proto, _ := protocol(e.Proto)
-		out := manifest.Expose{Port: e.Port, ExternalPort: e.As, Proto: proto, Hosts: e.Accept, HTTPOptions: e.HTTPOptions.manifest()}
+		out := manifest.Expose{Port: e.Port, ExternalPort: e.As, Proto: proto, Hosts: e.Accept, HTTPOptions: e.HTTPOptions.manifest(b.nextCases)}
 		if len(e.To) == 0 {
 			list = append(list, out)
 		}
@@ -397,11 +399,11 @@ func (b *builder) exposes(s *Service) []manifest.Expose {
 	return list
 }
 
-// manifest fills in the defaults.
-func (o *HTTPOptions) manifest() manifest.HTTPOptions {
+// manifest fills in the defaults; usual are the next cases.
+func (o *HTTPOptions) manifest(usual []string) manifest.HTTPOptions {
 	cases := o.NextCases
 	if len(cases) == 0 {
-		cases = []string{"error", "timeout"}
+		cases = usual
 	}
 	return manifest.HTTPOptions{
 		MaxBodySize:     cmp.Or(o.MaxBodySize, DefaultBodySize),

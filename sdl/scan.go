@@ -31,12 +31,12 @@ type scanner struct {
 
 // scanPlain reads a text into a tree. ok is false when the library has to.
 func scanPlain(src []byte, most int) (t *tree, ok bool) {
-	wide, ok := printable(src)
+	wide, nodes, ok := printable(src)
 	if !ok {
 		return nil, false
 	}
 	s := scanner{src: string(src), wide: wide, most: most}
-	s.t = &tree{nodes: make([]node, 1, 16+min(len(src)/11, most))}
+	s.t = &tree{nodes: make([]node, 1, 4+min(nodes, most))}
 	s.seek(0, 1)
 	if !s.eof && s.marker("---") {
 		if s.blankFrom(s.begin+3) < 0 {
@@ -55,25 +55,32 @@ func scanPlain(src []byte, most int) (t *tree, ok bool) {
 }
 
 // printable reports whether the text has only characters that the scanner
-// knows how to count: no tabs, no carriage returns, no unusual breaks.
-func printable(src []byte) (wide, ok bool) {
+// knows how to count: no tabs, no carriage returns, no unusual breaks. It also
+// says how many nodes there will be, about.
+func printable(src []byte) (wide bool, nodes int, ok bool) {
 	for i := 0; i < len(src); {
 		c := src[i]
-		if c < utf8.RuneSelf {
-			if c < ' ' && c != '\n' || c == 0x7f {
-				return false, false
+		if c >= utf8.RuneSelf {
+			r, size := utf8.DecodeRune(src[i:])
+			if r < 0xA0 || r == utf8.RuneError || r == 0xFEFF || r == 0x2028 || r == 0x2029 || r == 0xFFFE || r == 0xFFFF {
+				return false, 0, false
 			}
-			i++
+			wide = true
+			i += size
 			continue
 		}
-		r, size := utf8.DecodeRune(src[i:])
-		if r < 0xA0 || r == utf8.RuneError || r == 0xFEFF || r == 0x2028 || r == 0x2029 || r == 0xFFFE || r == 0xFFFF {
-			return false, false
+		i++
+		switch {
+		case c >= 'a' && c <= 'z' || c == ' ' || c == '\n':
+		case c < ' ' || c == 0x7f:
+			return false, 0, false
+		case c == ':' && (i == len(src) || src[i] == ' ' || src[i] == '\n'):
+			nodes += 2
+		case c == '-' && (i == len(src) || src[i] == ' '), c == ',', c == '[':
+			nodes++
 		}
-		wide = true
-		i += size
 	}
-	return wide, true
+	return wide, nodes, true
 }
 
 // seek moves to the first line with content at or after the offset, where line
@@ -128,11 +135,15 @@ func (s *scanner) node(kind nodeKind, at int) int32 {
 	if len(s.t.nodes) > s.most {
 		return s.stop()
 	}
-	col := at - s.begin
+	return s.t.add(node{kind: kind, line: s.line, col: s.columnOf(at)})
+}
+
+// columnOf counts the runes before an offset of the current line, from 1.
+func (s *scanner) columnOf(at int) int32 {
 	if s.wide {
-		col = utf8.RuneCountInString(s.src[s.begin:at])
+		return int32(utf8.RuneCountInString(s.src[s.begin:at]) + 1)
 	}
-	return s.t.add(node{kind: kind, line: s.line, col: int32(col + 1)})
+	return int32(at - s.begin + 1)
 }
 
 // blankFrom returns the end of the line when nothing but space and a comment
@@ -354,17 +365,17 @@ func (s *scanner) value(from, indent, depth int, inMapping bool) int32 {
 // below reads a value that starts on a later line, or nothing. from is the end
 // of the colon or dash.
 func (s *scanner) below(from, indent, depth int, inMapping bool) int32 {
-	n := s.node(scalarNode, from) // the place of a value that is not there
+	nothing := node{kind: scalarNode, line: s.line, col: s.columnOf(from)}
 	s.next()
 	switch {
-	case s.bail:
-		return 0
 	case s.eof || s.column() < indent:
-		return n
 	case s.column() > indent:
 		return s.block(s.column(), depth+1)
 	case inMapping && s.dash(s.text):
 		return s.sequence(indent, s.text, depth+1)
 	}
-	return n
+	if len(s.t.nodes) > s.most {
+		return s.stop()
+	}
+	return s.t.add(nothing)
 }
