@@ -122,9 +122,9 @@ func (w *worker) mount(v Volume, s start) runtime.Mount {
 	case Memory:
 		m.Tmpfs = true
 	case Ephemeral:
-		m.Volume = volumeName(w.id, s.slot, v.Name, s.number)
+		m.Volume = ephemeralName(w.id, s.slot, v.Name, s.number)
 	case Persistent:
-		m.Volume = volumeName(w.id, s.slot, v.Name, 0)
+		m.Volume = persistentName(w.id, s.slot, v.Name)
 	}
 	return m
 }

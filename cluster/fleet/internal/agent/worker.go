@@ -52,6 +52,7 @@ type worker struct {
 	tries   map[Slot]uint32
 	hosts   map[string][]netip.Addr
 	network bool
+	swept   bool
 	stops   sync.WaitGroup
 }
 
@@ -98,7 +99,7 @@ func (w *worker) observe() Observation {
 func (w *worker) run(ctx context.Context) {
 	defer w.stops.Wait()
 	w.images, w.held, w.tries = make(map[string]string), make(map[Slot]Trouble), make(map[Slot]uint32)
-	w.network, w.hosts = false, nil
+	w.network, w.hosts, w.swept = false, nil, false
 	for ctx.Err() == nil {
 		wake := w.step(ctx)
 		timer := time.NewTimer(time.Until(wake))
@@ -219,6 +220,12 @@ func (w *worker) act(ctx context.Context, want *Workload, seen []Instance, p pla
 	if want == nil {
 		return w.finish(ctx, seen)
 	}
+	if !w.swept {
+		if err := w.sweep(ctx, seen); err != nil {
+			return err
+		}
+		w.swept = true
+	}
 	if err := w.prepare(ctx, seen, p); err != nil {
 		return err
 	}
@@ -274,14 +281,19 @@ func (w *worker) drain(ctx context.Context, i Instance) {
 
 // remove takes a container away, with the volumes that lived as long as it.
 func (w *worker) remove(ctx context.Context, i Instance) error {
-	if v, ok := w.agent.cfg.Runtime.(runtime.VolumeRemover); ok {
-		for _, name := range i.volumes {
-			if err := v.RemoveVolume(ctx, name); err != nil {
-				return err
-			}
-		}
+	if err := w.agent.cfg.Runtime.Remove(ctx, i.Name); err != nil {
+		return err
 	}
-	return w.agent.cfg.Runtime.Remove(ctx, i.Name)
+	return w.removeVolumes(ctx, func(name string) bool { return slices.Contains(i.volumes, name) })
+}
+
+// sweep removes volumes whose container is gone: what an agent that was killed
+// left behind.
+func (w *worker) sweep(ctx context.Context, seen []Instance) error {
+	return w.removeVolumes(ctx, func(name string) bool {
+		used := func(i Instance) bool { return slices.Contains(i.volumes, name) }
+		return strings.HasPrefix(name, ephemeralPrefix(w.id)) && !slices.ContainsFunc(seen, used)
+	})
 }
 
 // finish removes what a workload leaves behind when its containers are gone.
@@ -292,15 +304,15 @@ func (w *worker) finish(ctx context.Context, seen []Instance) error {
 	if err := w.agent.cfg.Runtime.DeleteNetwork(ctx, networkName(w.id)); err != nil {
 		return err
 	}
-	if err := w.removeVolumes(ctx); err != nil {
+	if err := w.removeVolumes(ctx, func(string) bool { return true }); err != nil {
 		return err
 	}
 	w.change(func(o *Observation) { o.Gone = true })
 	return nil
 }
 
-// removeVolumes removes all volumes of the lease.
-func (w *worker) removeVolumes(ctx context.Context) error {
+// removeVolumes removes those of the lease's volumes that match.
+func (w *worker) removeVolumes(ctx context.Context, match func(string) bool) error {
 	v, ok := w.agent.cfg.Runtime.(runtime.VolumeRemover)
 	if !ok {
 		return nil
@@ -310,7 +322,7 @@ func (w *worker) removeVolumes(ctx context.Context) error {
 		return err
 	}
 	for _, name := range names {
-		if strings.HasPrefix(name, volumePrefix(w.id)) {
+		if strings.HasPrefix(name, volumePrefix(w.id)) && match(name) {
 			if err := v.RemoveVolume(ctx, name); err != nil {
 				return err
 			}

@@ -178,12 +178,17 @@ func shorten(name string) string {
 	return name[:keep] + "-" + digest(name)[:hash]
 }
 
-// volumeName belongs to a replica, and to one container of it when number is
-// not 0.
-func volumeName(id market.LeaseID, s Slot, volume string, number uint64) string {
-	key := fmt.Sprintf("%s/%d/%s/%d", s.Service, s.Index, volume, number)
-	return volumePrefix(id) + digest(key)[:26]
+// persistentName is a volume that belongs to a replica, ephemeralName one that
+// belongs to one container of it.
+func persistentName(id market.LeaseID, s Slot, volume string) string {
+	return volumePrefix(id) + "p-" + digest(fmt.Sprintf("%s/%d/%s", s.Service, s.Index, volume))[:26]
 }
+
+func ephemeralName(id market.LeaseID, s Slot, volume string, number uint64) string {
+	return ephemeralPrefix(id) + digest(fmt.Sprintf("%s/%d/%s/%d", s.Service, s.Index, volume, number))[:26]
+}
+
+func ephemeralPrefix(id market.LeaseID) string { return volumePrefix(id) + "e-" }
 
 func volumePrefix(id market.LeaseID) string { return prefix + Tag(id) + "-" }
 
@@ -192,7 +197,7 @@ func labels(w *Workload, s start) map[string]string {
 	var own []string
 	for _, v := range s.service.Volumes {
 		if v.Kind == Ephemeral {
-			own = append(own, volumeName(w.Lease, s.slot, v.Name, s.number))
+			own = append(own, ephemeralName(w.Lease, s.slot, v.Name, s.number))
 		}
 	}
 	return map[string]string{
