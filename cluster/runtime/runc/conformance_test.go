@@ -36,7 +36,7 @@ func TestConformance(t *testing.T) {
 			return open(dirs[old])
 		},
 		Image: w.reference, Private: w.private,
-		Credentials: runtime.Credentials{Host: w.registry.Host, Username: w.registry.Username, Password: w.registry.Password},
+		Credentials: runtime.Credentials{Host: w.registry.PrivateHost, Username: w.registry.Username, Password: w.registry.Password},
 		Claims: runtimetest.Reopening | runtimetest.Walls | runtimetest.Terminals | runtimetest.Credentials |
 			runtimetest.Volumes | runtimetest.MemoryLimits | runtimetest.StdStreams,
 	})

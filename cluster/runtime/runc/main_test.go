@@ -54,7 +54,7 @@ func (w *workshop) build(ctx context.Context) (err error) {
 	if w.reference, err = w.registry.Push(ctx, "guest:1", im); err != nil {
 		return err
 	}
-	if w.private, err = w.registry.Push(ctx, "private/guest:1", im); err != nil {
+	if w.private, err = w.registry.PushPrivate(ctx, "guest:1", im); err != nil {
 		return err
 	}
 	if im, err = runtimetest.WithUser(im, "app"); err != nil {

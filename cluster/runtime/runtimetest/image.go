@@ -14,7 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -128,56 +128,75 @@ func layer(entries ...entry) (v1.Layer, error) {
 	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
 }
 
-// Registry is an OCI registry on loopback with one account.
+// Registry is an OCI registry on loopback: one door is open, the other asks for
+// credentials.
 type Registry struct {
-	Host string
-	// Username and Password are asked for repositories below "private/".
+	// Host and PrivateHost are "ip:port" of the doors.
+	Host, PrivateHost string
+	// Username and Password open the second.
 	Username, Password string
-	server             *http.Server
-	done               chan struct{}
+	servers            []*http.Server
+	done               sync.WaitGroup
 }
 
-// NewRegistry serves on a free port of 127.0.0.1 until Close.
+// NewRegistry serves on free ports of 127.0.0.1 until Close.
 func NewRegistry() (*Registry, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	r := &Registry{Username: "ann", Password: "correct-horse-battery"}
+	var err error
+	if r.Host, err = r.serve(registry.New(registry.Logger(log.New(io.Discard, "", 0)))); err != nil {
 		return nil, err
 	}
-	r := &Registry{Host: l.Addr().String(), Username: "ann", Password: "correct-horse-battery", done: make(chan struct{})}
-	reg := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	r.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		user, password, _ := q.BasicAuth()
-		// The greeting always asks, or clients would not offer what they have.
-		private := q.URL.Path == "/v2/" || strings.HasPrefix(q.URL.Path, "/v2/private/")
-		if private && (user != r.Username || password != r.Password) {
+	behind := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	r.PrivateHost, err = r.serve(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if user, password, _ := q.BasicAuth(); user != r.Username || password != r.Password {
 			w.Header().Set("WWW-Authenticate", `Basic realm="guests"`)
 			http.Error(w, `{"errors":[{"code":"UNAUTHORIZED"}]}`, http.StatusUnauthorized)
 			return
 		}
-		reg.ServeHTTP(w, q)
-	})}
-	go func() {
-		defer close(r.done)
-		_ = r.server.Serve(l)
-	}()
+		behind.ServeHTTP(w, q)
+	}))
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
 	return r, nil
 }
 
-// Push puts an image under "host/repository:tag" and returns that reference.
+func (r *Registry) serve(h http.Handler) (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: h}
+	r.servers = append(r.servers, s)
+	r.done.Go(func() { _ = s.Serve(l) })
+	return l.Addr().String(), nil
+}
+
+// Push puts an image behind the open door, under "repository:tag", and returns
+// its reference.
 func (r *Registry) Push(ctx context.Context, repository string, im v1.Image) (string, error) {
-	ref, err := name.ParseReference(r.Host + "/" + repository)
+	return r.push(ctx, r.Host, repository, im)
+}
+
+// PushPrivate puts it behind the door that asks.
+func (r *Registry) PushPrivate(ctx context.Context, repository string, im v1.Image) (string, error) {
+	return r.push(ctx, r.PrivateHost, repository, im)
+}
+
+func (r *Registry) push(ctx context.Context, host, repository string, im v1.Image) (string, error) {
+	ref, err := name.ParseReference(host + "/" + repository)
 	if err != nil {
 		return "", err
 	}
 	return ref.Name(), remote.Write(ref, im, remote.WithContext(ctx), remote.WithAuth(&authn.Basic{Username: r.Username, Password: r.Password}))
 }
 
-// Close ends it and waits.
+// Close ends both servers and waits.
 func (r *Registry) Close() error {
-	err := r.server.Close()
-	<-r.done
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+	var errs []error
+	for _, s := range r.servers {
+		errs = append(errs, s.Close())
 	}
-	return err
+	r.done.Wait()
+	return errors.Join(errs...)
 }

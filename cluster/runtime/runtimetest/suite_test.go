@@ -545,7 +545,7 @@ func TestTheRegistryGivesAPrivateImageOnlyToItsAccount(t *testing.T) {
 	defer func() { require.NoError(t, r.Close()) }()
 	public, err := r.Push(t.Context(), "guest:1", empty.Image)
 	require.NoError(t, err)
-	private, err := r.Push(t.Context(), "private/guest:1", empty.Image)
+	private, err := r.PushPrivate(t.Context(), "guest:1", empty.Image)
 	require.NoError(t, err)
 	fetch := func(ref string, auth authn.Authenticator) error {
 		n, err := name.ParseReference(ref)
