@@ -18,25 +18,41 @@ func Logger(l *slog.Logger) log.Logger {
 
 type logger struct{ slog *slog.Logger }
 
-func (l logger) Info(msg string, kv ...any)  { l.slog.Debug(msg, kv...) }
-func (l logger) Warn(msg string, kv ...any)  { l.slog.Warn(msg, kv...) }
-func (l logger) Error(msg string, kv ...any) { l.slog.Error(msg, kv...) }
-func (l logger) Debug(msg string, kv ...any) { l.slog.Debug(msg, kv...) }
+func (l logger) Info(msg string, kv ...any) {
+	l.log(context.Background(), slog.LevelDebug, msg, kv)
+}
+
+func (l logger) Warn(msg string, kv ...any) {
+	l.log(context.Background(), slog.LevelWarn, msg, kv)
+}
+
+func (l logger) Error(msg string, kv ...any) {
+	l.log(context.Background(), slog.LevelError, msg, kv)
+}
+
+func (l logger) Debug(msg string, kv ...any) {
+	l.log(context.Background(), slog.LevelDebug, msg, kv)
+}
 
 func (l logger) InfoContext(ctx context.Context, msg string, kv ...any) {
-	l.slog.DebugContext(ctx, msg, kv...)
+	l.log(ctx, slog.LevelDebug, msg, kv)
 }
 
 func (l logger) WarnContext(ctx context.Context, msg string, kv ...any) {
-	l.slog.WarnContext(ctx, msg, kv...)
+	l.log(ctx, slog.LevelWarn, msg, kv)
 }
 
 func (l logger) ErrorContext(ctx context.Context, msg string, kv ...any) {
-	l.slog.ErrorContext(ctx, msg, kv...)
+	l.log(ctx, slog.LevelError, msg, kv)
 }
 
 func (l logger) DebugContext(ctx context.Context, msg string, kv ...any) {
-	l.slog.DebugContext(ctx, msg, kv...)
+	l.log(ctx, slog.LevelDebug, msg, kv)
+}
+
+// log hands a message on, whose text is the SDK's.
+func (l logger) log(ctx context.Context, level slog.Level, msg string, kv []any) {
+	l.slog.Log(ctx, level, msg, kv...) //nolint:sloglint // the text comes from the SDK
 }
 
 // With implements [log.Logger].

@@ -7,8 +7,6 @@ import (
 	"fmt"
 
 	"cosmossdk.io/core/appmodule"
-	gwruntime "github.com/grpc-ecosystem/grpc-gateway/runtime"
-
 	"github.com/cosmos/cosmos-sdk/client"
 	"github.com/cosmos/cosmos-sdk/codec"
 	codectypes "github.com/cosmos/cosmos-sdk/codec/types"
@@ -17,6 +15,7 @@ import (
 	"github.com/cosmos/cosmos-sdk/types/module"
 	upgradekeeper "github.com/cosmos/cosmos-sdk/x/upgrade/keeper"
 	upgradetypes "github.com/cosmos/cosmos-sdk/x/upgrade/types"
+	gwruntime "github.com/grpc-ecosystem/grpc-gateway/runtime"
 )
 
 // upgradeVersion is the consensus version of the SDK's upgrade module that the

@@ -307,7 +307,7 @@ func TestAStoppedNodeIsUnavailable(t *testing.T) {
 	require.NoError(t, err)
 	conn, err := chain.Dial()
 	require.NoError(t, err)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	c, err := client.New(conn, client.Config{Signer: ks[0]})
 	require.NoError(t, err)
 	require.NoError(t, chain.Close())
@@ -317,8 +317,8 @@ func TestAStoppedNodeIsUnavailable(t *testing.T) {
 	require.ErrorIs(t, err, market.ErrUnavailable)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("over"))
-	for range c.Watch(ctx, 1) {
-		t.Fatal("a watch with an ended context yields nothing")
+	for _, err := range c.Watch(ctx, 1) {
+		t.Fatal("a watch with an ended context yields nothing", err)
 	}
 }
 
@@ -332,9 +332,9 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	defer chain.Close()
+	defer func() { _ = chain.Close() }()
 	conn, _ := chain.Dial()
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	c, _ := client.New(conn, client.Config{Signer: alice})
 	receipt, err := c.Submit(context.Background(), deployment(c, 1))
 	fmt.Println(receipt.Height, err)

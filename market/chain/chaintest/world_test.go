@@ -44,7 +44,7 @@ func funded(n int) ([]*keys.Key, []app.Account) {
 	return ks, accounts
 }
 
-func newWorld(t testing.TB, accounts int, change func(*chaintest.Config)) *world {
+func newWorld(t *testing.T, accounts int, change func(*chaintest.Config)) *world {
 	t.Helper()
 	ks, funds := funded(accounts)
 	cfg := chaintest.Config{Genesis: app.Genesis{Accounts: funds, Market: markettest.Params()}}

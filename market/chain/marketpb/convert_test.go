@@ -115,6 +115,7 @@ func TestParamsSurviveTheWire(t *testing.T) {
 				f.SetUint(n)
 			case reflect.Int64:
 				f.SetInt(int64(n))
+			default: // deposits and limits have been set
 			}
 			n++
 		}

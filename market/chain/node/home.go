@@ -69,7 +69,7 @@ func lockFile(path string) (*os.File, error) {
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		defer f.Close()
+		defer func() { _ = f.Close() }() // another holds the lock
 		holder := make([]byte, 16)
 		n, _ := f.Read(holder) // a hint for the message, no more
 		return nil, fmt.Errorf("node: %s: %w by process %s: stop that one first, or choose another home",

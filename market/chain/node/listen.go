@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -12,7 +13,7 @@ func listen(a namedAddress) (net.Listener, error) {
 	if a.address == "" {
 		return nil, nil
 	}
-	l, err := net.Listen("tcp", a.address)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", a.address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("node: %s %s: %w: stop the program that listens there, or choose another address (port 0 picks a free one)",
 			a.field, a.address, ErrAddressInUse)

@@ -176,7 +176,7 @@ func TestASecondNodeOnAHomeIsRefused(t *testing.T) {
 func TestAnOccupiedAddressIsNamed(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	taken := l.Addr().String()
 	for field, c := range map[string]node.Config{
 		"GRPCAddress": {GRPCAddress: taken}, "RESTAddress": {RESTAddress: taken},
@@ -242,7 +242,7 @@ func TestServersListenOnTCP(t *testing.T) {
 	a := n.Addresses()
 	conn, err := client.Dial(a.GRPC, nil)
 	require.NoError(t, err)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	c, err := client.New(conn, client.Config{Signer: account("tenant")})
 	require.NoError(t, err)
 	_, err = c.Submit(t.Context(), deployment(c, 1))
@@ -274,7 +274,7 @@ func get(t *testing.T, url string, into any) {
 	require.NoError(t, err)
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, res.StatusCode, string(body))

@@ -175,7 +175,7 @@ func (r *running) wait(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // in-process
 	c = c.WithGRPCClient(conn)
 
 	g, ctx := errgroup.WithContext(ctx)
