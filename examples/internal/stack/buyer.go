@@ -38,6 +38,7 @@ type BuyerConfig struct {
 	// Home keeps the certificate.
 	Home                               string
 	BidTimeout, BidGrace, ReadyTimeout time.Duration
+	Choose                             tenant.Policy
 	Progress                           func(tenant.Step)
 }
 
@@ -50,8 +51,9 @@ func NewBuyer(ctx context.Context, cfg BuyerConfig) (*Buyer, error) {
 	}
 	b := &Buyer{Market: cfg.Market, cert: cert, clients: map[gatewayKey]*client.Client{}}
 	b.Tenant, err = tenant.New(tenant.Config{
-		Market: cfg.Market, Dial: func(p market.Provider) (tenant.Gateway, error) { return b.gateway(p) },
-		BidTimeout: cfg.BidTimeout, BidGrace: cfg.BidGrace, ReadyTimeout: cfg.ReadyTimeout, Progress: cfg.Progress,
+		Market: cfg.Market, Dial: func(p market.Provider) (tenant.Gateway, error) { return b.Dial(p) },
+		BidTimeout: cfg.BidTimeout, BidGrace: cfg.BidGrace, ReadyTimeout: cfg.ReadyTimeout,
+		Choose: cfg.Choose, Progress: cfg.Progress,
 	})
 	return b, err
 }
@@ -62,10 +64,11 @@ func (b *Buyer) Gateway(ctx context.Context, id market.LeaseID) (*client.Client,
 	if err != nil {
 		return nil, err
 	}
-	return b.gateway(p)
+	return b.Dial(p)
 }
 
-func (b *Buyer) gateway(p market.Provider) (*client.Client, error) {
+// Dial returns the gateway of a provider.
+func (b *Buyer) Dial(p market.Provider) (*client.Client, error) {
 	key := gatewayKey{p.Owner, p.HostURI}
 	b.mu.Lock()
 	defer b.mu.Unlock()
