@@ -58,16 +58,20 @@ func (g *Gateway) getManifest(w http.ResponseWriter, q *query) error {
 	if err != nil {
 		return err
 	}
-	g.answer(w, q.Request, http.StatusOK, withoutPasswords(m))
+	g.answer(w, q.Request, http.StatusOK, readable(m, q.mayRead(g.cfg.Provider)))
 	return nil
 }
 
-// withoutPasswords returns a copy without registry passwords. The tenant has
-// them; whoever else holds a token to read the manifest need not.
-func withoutPasswords(m manifest.Manifest) manifest.Manifest {
+// readable returns a copy without registry passwords and without the services
+// that the credential is not for. The tenant has them; whoever else holds a token
+// to read the manifest need not.
+func readable(m manifest.Manifest, may func(gseq uint32, service string) bool) manifest.Manifest {
 	out := slices.Clone(m)
 	for i := range out {
-		out[i].Services = slices.Clone(out[i].Services)
+		gseq := uint32(i) + 1 // groups are numbered in the order of the manifest
+		out[i].Services = slices.DeleteFunc(slices.Clone(out[i].Services), func(s manifest.Service) bool {
+			return !may(gseq, s.Name)
+		})
 		for j := range out[i].Services {
 			s := &out[i].Services[j]
 			if s.Credentials != nil {
@@ -84,6 +88,13 @@ func (g *Gateway) leaseStatus(w http.ResponseWriter, q *query) error {
 	st, err := g.cfg.Backend.LeaseStatus(q.Context(), q.lease)
 	if err != nil {
 		return err
+	}
+	may := q.mayRead(g.cfg.Provider)
+	st.Services = slices.DeleteFunc(slices.Clone(st.Services), func(s api.ServiceStatus) bool {
+		return !may(q.lease.GSeq, s.Name)
+	})
+	if st.Services == nil {
+		st.Services = []api.ServiceStatus{}
 	}
 	g.answer(w, q.Request, http.StatusOK, st)
 	return nil

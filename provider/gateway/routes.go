@@ -201,7 +201,20 @@ func (q *query) access(provider market.Address) api.Access {
 	if service == "" {
 		service = q.URL.Query().Get("service")
 	}
-	return api.Access{Scope: q.scope, Provider: provider, DSeq: q.deployment.DSeq, Service: service}
+	return api.Access{
+		Scope: q.scope, Provider: provider, DSeq: q.deployment.DSeq,
+		GSeq: q.lease.GSeq, OSeq: q.lease.OSeq, Service: service,
+	}
+}
+
+// mayRead returns a function that tells whether the credential lets a service of
+// a group be seen. What is about no service may be seen by whoever got this far.
+func (q *query) mayRead(provider market.Address) func(gseq uint32, service string) bool {
+	a, grants := q.access(provider), q.principal.grants
+	return func(gseq uint32, service string) bool {
+		a.GSeq, a.Service = gseq, service
+		return service == "" || grants.Allows(a)
+	}
 }
 
 func (q *query) parseIDs(provider market.Address) error {

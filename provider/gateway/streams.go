@@ -40,10 +40,21 @@ func (g *Gateway) logs(w http.ResponseWriter, q *query) error {
 	if err := g.leased(q); err != nil {
 		return err
 	}
-	lease := q.lease
+	lease, may := q.lease, q.mayRead(g.cfg.Provider)
 	return records(g, w, q, func(ctx context.Context) iter.Seq2[api.LogLine, error] {
-		return logLines(b.Logs(ctx, lease, opts))
+		return logLines(only(b.Logs(ctx, lease, opts), func(l driver.LogLine) bool { return may(lease.GSeq, l.Service) }))
 	})
+}
+
+// only leaves out what is not wanted.
+func only[T any](in iter.Seq2[T, error], wanted func(T) bool) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for v, err := range in {
+			if (err != nil || wanted(v)) && !yield(v, err) {
+				return
+			}
+		}
+	}
 }
 
 func logLines(in iter.Seq2[driver.LogLine, error]) iter.Seq2[api.LogLine, error] {
@@ -81,9 +92,9 @@ func (g *Gateway) events(w http.ResponseWriter, q *query) error {
 	if err := g.leased(q); err != nil {
 		return err
 	}
-	lease := q.lease
+	lease, may := q.lease, q.mayRead(g.cfg.Provider)
 	return records(g, w, q, func(ctx context.Context) iter.Seq2[api.Event, error] {
-		return b.Events(ctx, lease)
+		return only(b.Events(ctx, lease), func(e api.Event) bool { return may(lease.GSeq, e.Service) })
 	})
 }
 

@@ -45,7 +45,11 @@ type Access struct {
 	Provider market.Address
 	// DSeq is 0 for requests that are about no deployment.
 	DSeq uint64
-	// Service is "" for requests that are about all services.
+	// GSeq and OSeq are 0 for requests that are about a whole deployment.
+	GSeq, OSeq uint32
+	// Service is "" for requests that are about all services. Such a request is
+	// allowed when it is for any; what it reads is then cut down by asking again
+	// for each group and service.
 	Service string
 }
 
