@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,11 +66,41 @@ func spawn(t *testing.T, home string) (*exec.Cmd, string) {
 	return nil, ""
 }
 
+// attempt is what became of one submission.
+type attempt struct {
+	dseq    uint64
+	receipt market.Receipt
+	err     error
+}
+
+// load submits deployments one after the other from several goroutines until
+// the context ends, and closes the channel after the last.
+func load(ctx context.Context, c *client.Client, dseq *atomic.Uint64) <-chan attempt {
+	const workers = 4
+	out := make(chan attempt)
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				n := dseq.Add(1)
+				receipt, err := c.Submit(ctx, deployment(c, n))
+				out <- attempt{n, receipt, err}
+			}
+		})
+	}
+	go func() { // ends with the workers
+		all.Wait()
+		close(out)
+	}()
+	return out
+}
+
 func TestAKilledNodeGoesOnWithoutLosingOrRepeating(t *testing.T) {
-	const rounds, perRound = 5, 12
+	const rounds, perRound = 6, 15
 	home := t.TempDir()
 	tenant := account("tenant")
 	confirmed := make(map[uint64]int64)
+	var dseq atomic.Uint64
 	var height int64
 	for round := range rounds {
 		cmd, address := spawn(t, home)
@@ -84,46 +116,30 @@ func TestAKilledNodeGoesOnWithoutLosingOrRepeating(t *testing.T) {
 			require.NoError(t, err, "round %d: deployment %d was confirmed and is lost", round, dseq)
 			assert.Equal(t, at, d.CreatedAt)
 		}
-		// Submissions go on while the process is killed under them.
 		ctx, cancel := context.WithCancel(t.Context())
-		type outcome struct {
-			dseq    uint64
-			receipt market.Receipt
-			err     error
-		}
-		outcomes := make(chan outcome, perRound)
-		for i := range perRound {
-			go func() { // ends with its submission or ctx
-				dseq := uint64(round*perRound + i + 1)
-				receipt, err := c.Submit(ctx, deployment(c, dseq))
-				outcomes <- outcome{dseq, receipt, err}
-			}()
-		}
-		for range perRound / 2 {
-			o := <-outcomes
-			require.NoError(t, o.err)
-			confirmed[o.dseq] = o.receipt.Height
-			height = max(height, o.receipt.Height)
-		}
-		require.NoError(t, cmd.Process.Kill())
-		_ = cmd.Wait() // it was killed
-		cancel()
-		for range perRound - perRound/2 {
-			if o := <-outcomes; o.err == nil {
-				confirmed[o.dseq] = o.receipt.Height
-				height = max(height, o.receipt.Height)
+		before := len(confirmed)
+		for a := range load(ctx, c, &dseq) {
+			if a.err == nil {
+				confirmed[a.dseq] = a.receipt.Height
+				height = max(height, a.receipt.Height)
+			}
+			if len(confirmed) == before+perRound && ctx.Err() == nil {
+				require.NoError(t, cmd.Process.Kill()) // while the others submit
+				_ = cmd.Wait()                         // it was killed
+				cancel()
 			}
 		}
+		cancel()
 		require.NoError(t, conn.Close())
 	}
 	n, stop := start(t, node.Config{Home: home})
 	c := dial(t, n, tenant)
-	list, _, err := c.Deployments(t.Context(), market.DeploymentFilter{Owner: tenant.Address()}, market.Page{})
+	list, _, err := c.Deployments(t.Context(), market.DeploymentFilter{Owner: tenant.Address()}, market.Page{Limit: market.MaxPageLimit})
 	require.NoError(t, err)
 	assert.GreaterOrEqual(t, len(list), len(confirmed))
 	balances, err := c.Balances(t.Context(), tenant.Address())
 	require.NoError(t, err)
 	assert.Equal(t, market.NewAmount(100_000_000-500_000*uint64(len(list))), balances.Of("uakt"), "each deployment was paid once")
-	t.Logf("%d rounds, %d deployments confirmed, %d made, height %d", rounds, len(confirmed), len(list), n.Height())
+	t.Logf("%d kills, %d deployments submitted, %d confirmed, %d made, height %d", rounds, dseq.Load(), len(confirmed), len(list), n.Height())
 	stop()
 }
