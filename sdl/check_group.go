@@ -104,13 +104,13 @@ func (c *checker) groups() {
 }
 
 func (c *checker) group(p *PlacementProfile, t *groupTotals) {
-	at := joinPath("profiles", "placement", p.Name)
+	at := func() string { return joinPath("profiles", "placement", p.Name) }
 	if p.Name == "" {
-		c.add(problem{rule: rulePlacementName, pos: p.Pos, path: at, msg: "a placement in use needs a name"})
+		c.add(problem{rule: rulePlacementName, pos: p.Pos, path: at(), msg: "a placement in use needs a name"})
 	}
 	if t.units > MaxUnits {
 		c.add(problem{
-			rule: ruleUnitsLimit, lax: true, pos: p.Pos, path: at, allowed: rangeText(1, MaxUnits),
+			rule: ruleUnitsLimit, lax: true, pos: p.Pos, path: at(), allowed: rangeText(1, MaxUnits),
 			msg: fmt.Sprintf("%d resource units in one placement; the market names a limit that the reference does not enforce", t.units),
 		})
 	}
@@ -122,7 +122,7 @@ func (c *checker) group(p *PlacementProfile, t *groupTotals) {
 			return
 		}
 		c.add(problem{
-			rule: ruleGroupTotal, lax: lax, pos: p.Pos, path: at, allowed: rangeText(1, most),
+			rule: ruleGroupTotal, lax: lax, pos: p.Pos, path: at(), allowed: rangeText(1, most),
 			msg: fmt.Sprintf("all replicas of the placement together need %d %s of %s", sum, unit, what),
 		})
 	}
@@ -136,7 +136,7 @@ func (c *checker) group(p *PlacementProfile, t *groupTotals) {
 
 // mounts checks the volumes of a service against its profile.
 func (c *checker) mounts(s *Service, cp *ComputeProfile) {
-	mounted := map[string]*Mount{}
+	var mounted map[string]*Mount
 	if s.Params != nil && len(s.Params.Storage) > 0 {
 		mounted = make(map[string]*Mount, len(s.Params.Storage))
 		for i := range s.Params.Storage {

@@ -43,26 +43,28 @@ func (c *checker) gpuModels(p *ComputeProfile, a *GPUAttributes) {
 	seen := make(map[string]bool, len(a.Nvidia))
 	for i := range a.Nvidia {
 		m := &a.Nvidia[i]
-		path := joinPath("profiles", "compute", p.Name, "resources", "gpu", "attributes", "vendor", "nvidia", i)
+		path := func(key ...any) string {
+			return joinPath(append([]any{"profiles", "compute", p.Name, "resources", "gpu", "attributes", "vendor", "nvidia", i}, key...)...)
+		}
 		if m.Interface != "" && !isWord(m.Interface, gpuInterfaces) {
 			c.add(problem{
-				rule: ruleGPUInterface, pos: c.posOf(m.node, "interface", m.Pos), path: path + ".interface",
+				rule: ruleGPUInterface, pos: c.posOf(m.node, "interface", m.Pos), path: path("interface"),
 				msg: "unknown interface " + quote(m.Interface), words: gpuInterfaces, suggestion: suggestWord(m.Interface, gpuInterfaces),
 			})
 		}
 		key := m.key()
 		if !validAttributeKey(key) {
 			c.add(problem{
-				rule: ruleGPUModel, pos: c.posOf(m.node, "model", m.Pos), path: path + ".model", msg: "not the name of a model: " + quote(m.Model),
+				rule: ruleGPUModel, pos: c.posOf(m.node, "model", m.Pos), path: path("model"), msg: "not the name of a model: " + quote(m.Model),
 				allowed: "letters, digits and any of /._- | * alone for any model | at most 100 characters",
 			})
 		}
 		if seen[key] {
-			c.add(problem{rule: ruleGPUDuplicate, pos: m.Pos, path: path, msg: "the model is listed twice"})
+			c.add(problem{rule: ruleGPUDuplicate, pos: m.Pos, path: path(), msg: "the model is listed twice"})
 		}
 		seen[key] = true
 		if m.Model == "" {
-			c.add(problem{rule: ruleGPUModelMissing, lax: true, pos: m.Pos, path: path, msg: "no model is named: no provider can match", suggestion: `model: "*"`})
+			c.add(problem{rule: ruleGPUModelMissing, lax: true, pos: m.Pos, path: path(), msg: "no model is named: no provider can match", suggestion: `model: "*"`})
 		}
 	}
 }
@@ -174,15 +176,15 @@ func (c *checker) placementProfile(p *PlacementProfile) {
 		if pr.unset {
 			continue
 		}
-		path := joinPath("profiles", "placement", p.Name, "pricing", pr.Profile)
+		path := func(key string) string { return joinPath("profiles", "placement", p.Name, "pricing", pr.Profile, key) }
 		if err := market.ValidateDenom(pr.Price.Denom); err != nil {
 			c.add(problem{
-				rule: ruleDenom, pos: c.posOf(pr.node, "denom", pr.Pos), path: path + ".denom", msg: "not a denomination: " + quote(pr.Price.Denom),
+				rule: ruleDenom, pos: c.posOf(pr.node, "denom", pr.Pos), path: path("denom"), msg: "not a denomination: " + quote(pr.Price.Denom),
 				allowed: "a letter, then 2 to 127 letters, digits or any of /:._- | for example uact",
 			})
 		}
 		if pr.Price.AmountPerBlock.IsZero() {
-			c.add(problem{rule: rulePriceRange, pos: c.posOf(pr.node, "amount", pr.Pos), path: path + ".amount", msg: "the price is 0"})
+			c.add(problem{rule: rulePriceRange, pos: c.posOf(pr.node, "amount", pr.Pos), path: path("amount"), msg: "the price is 0"})
 		}
 	}
 	for _, a := range p.Attributes {
@@ -197,7 +199,9 @@ func (c *checker) placementProfile(p *PlacementProfile) {
 
 // usedPrice checks the price of a profile where it is used.
 func (c *checker) usedPrice(pl *PlacementProfile, dep *Deployment, p *ServicePlacement) {
-	path := joinPath("profiles", "placement", pl.Name, "pricing", p.Profile)
+	path := func(key ...any) string {
+		return joinPath(append([]any{"profiles", "placement", pl.Name, "pricing", p.Profile}, key...)...)
+	}
 	var pr *ProfilePrice
 	for i := range pl.Pricing {
 		if pl.Pricing[i].Profile == p.Profile {
@@ -206,14 +210,14 @@ func (c *checker) usedPrice(pl *PlacementProfile, dep *Deployment, p *ServicePla
 	}
 	if pr == nil || pr.unset {
 		c.add(problem{
-			rule: rulePriceMissing, pos: c.posOf(pl.node, "pricing", pl.Pos), path: path,
+			rule: rulePriceMissing, pos: c.posOf(pl.node, "pricing", pl.Pos), path: path(),
 			msg: "service " + quote(dep.Service) + " runs profile " + quote(p.Profile) + " here, but it has no price", suggestion: c.nearPrice(pl, p.Profile),
 		})
 		return
 	}
 	if pr.Price.AmountPerBlock.Cmp(market.NewDecimal(MaxPrice)) > 0 {
 		c.add(problem{
-			rule: rulePriceRange, pos: c.posOf(pr.node, "amount", pr.Pos), path: path + ".amount",
+			rule: rulePriceRange, pos: c.posOf(pr.node, "amount", pr.Pos), path: path("amount"),
 			msg: "the price is too high", allowed: fmt.Sprintf("more than 0, at most %d", MaxPrice) + " | per replica and block",
 		})
 	}
@@ -221,7 +225,7 @@ func (c *checker) usedPrice(pl *PlacementProfile, dep *Deployment, p *ServicePla
 		c.denom = pr.Price.Denom
 	} else if c.denom != pr.Price.Denom {
 		c.add(problem{
-			rule: ruleDenomMixed, pos: c.posOf(pr.node, "denom", pr.Pos), path: path + ".denom",
+			rule: ruleDenomMixed, pos: c.posOf(pr.node, "denom", pr.Pos), path: path("denom"),
 			msg: "a price in " + quote(pr.Price.Denom) + " beside one in " + quote(c.denom) + "; a document has one denomination", suggestion: clip(c.denom),
 		})
 	}

@@ -311,13 +311,13 @@ func (c *checker) params(s *Service) {
 	seen := make(map[string]string, len(p.Storage))
 	for i := range p.Storage {
 		m := &p.Storage[i]
-		path := joinPath("services", s.Name, "params", "storage", m.Volume, "mount")
+		path := func() string { return joinPath("services", s.Name, "params", "storage", m.Volume, "mount") }
 		if !strings.HasPrefix(m.Path, "/") {
-			c.add(problem{rule: ruleMountPath, pos: c.posOf(m.node, "mount", m.Pos), path: path, msg: "not an absolute path: " + quote(m.Path), allowed: "a path that starts with /"})
+			c.add(problem{rule: ruleMountPath, pos: c.posOf(m.node, "mount", m.Pos), path: path(), msg: "not an absolute path: " + quote(m.Path), allowed: "a path that starts with /"})
 			continue
 		}
 		if other, taken := seen[m.Path]; taken {
-			c.add(problem{rule: ruleMountTaken, pos: c.posOf(m.node, "mount", m.Pos), path: path, msg: "the path " + quote(m.Path) + " is taken by volume " + quote(other)})
+			c.add(problem{rule: ruleMountTaken, pos: c.posOf(m.node, "mount", m.Pos), path: path(), msg: "the path " + quote(m.Path) + " is taken by volume " + quote(other)})
 		}
 		seen[m.Path] = m.Volume
 	}
