@@ -39,7 +39,7 @@ type engine struct {
 	dir, socket, reference, private string
 	registry                        *runtimetest.Registry
 	process                         *exec.Cmd
-	namespace                       string
+	cgroups                         []string // that the engine makes and leaves
 	err                             error
 	skip                            string
 }
@@ -99,6 +99,7 @@ func (e *engine) start(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { _ = log.Close() }()
+	e.watchCgroups()
 	e.process = exec.Command("dockerd", "--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"),
 		"-p", filepath.Join(e.dir, "pid"), "-H", "unix://"+e.socket)
 	e.process.Stdout, e.process.Stderr = log, log
@@ -111,6 +112,17 @@ func (e *engine) start(ctx context.Context) (err error) {
 		return fmt.Errorf("%w: %s", err, text[max(0, len(text)-2000):])
 	}
 	return e.stock(ctx)
+}
+
+// watchCgroups notes where the engine will leave an empty cgroup.
+func (e *engine) watchCgroups() {
+	tops, _ := filepath.Glob("/sys/fs/cgroup/*/cgroup.procs")
+	for _, procs := range append(tops, "/sys/fs/cgroup/cgroup.procs") {
+		dir := filepath.Join(filepath.Dir(procs), "docker")
+		if _, err := os.Stat(dir); err != nil {
+			e.cgroups = append(e.cgroups, dir)
+		}
+	}
 }
 
 // await waits until the engine answers.
@@ -157,6 +169,9 @@ func (e *engine) stop() {
 	}
 	if e.registry != nil {
 		_ = e.registry.Close()
+	}
+	for _, dir := range e.cgroups {
+		_ = os.Remove(dir)
 	}
 	if e.dir != "" {
 		_ = os.RemoveAll(e.dir)

@@ -65,6 +65,7 @@ func (w *workshop) build(ctx context.Context) (err error) {
 }
 
 func TestMain(m *testing.M) {
+	runc.Intercept() // for TestAProgramCanBeItsOwnShim
 	code := m.Run()
 	if os.Geteuid() == 0 {
 		if w := shared(); w.dir != "" {

@@ -49,7 +49,7 @@ func (r *Runtime) recoverNetworks() error {
 		return fmt.Errorf("runc: %w", err)
 	}
 	if len(segments) == 0 {
-		return nil
+		return r.rules(context.Background())
 	}
 	return r.weave(context.Background(), segments...)
 }
@@ -59,13 +59,26 @@ func (r *Runtime) weave(ctx context.Context, bridges ...fabric.Segment) error {
 	if err := fabric.EnableForwarding(); err != nil {
 		return fmt.Errorf("runc: %w", err)
 	}
-	if err := r.policy.Apply(ctx, r.segments()); err != nil {
-		return fmt.Errorf("runc: network rules: %w", err)
+	if err := r.rules(ctx); err != nil {
+		return err
 	}
 	for _, s := range bridges {
 		if err := r.policy.EnsureBridge(s); err != nil {
 			return fmt.Errorf("runc: network %s: %w", s.Name, err)
 		}
+	}
+	return nil
+}
+
+// rules puts the table into the kernel, or takes it out when there is no network.
+func (r *Runtime) rules(ctx context.Context) (err error) {
+	if segments := r.segments(); len(segments) > 0 {
+		err = r.policy.Apply(ctx, segments)
+	} else {
+		err = r.policy.DeleteTable(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("runc: network rules: %w", err)
 	}
 	return nil
 }
@@ -103,8 +116,8 @@ func (r *Runtime) EnsureNetwork(ctx context.Context, name string) (runtime.Netwo
 	r.mu.Lock()
 	have := r.networks[name]
 	r.mu.Unlock()
-	if have != nil {
-		return view(have.Segment), nil
+	if have != nil { // somebody may have flushed the machine's rules
+		return view(have.Segment), r.weave(ctx, have.Segment)
 	}
 	s, err := r.newNetwork(ctx, name)
 	return view(s), err
@@ -167,7 +180,7 @@ func (r *Runtime) dropNetwork(ctx context.Context, s fabric.Segment) error {
 	r.mu.Lock()
 	delete(r.networks, s.Name)
 	r.mu.Unlock()
-	if err := r.policy.Apply(ctx, r.segments()); err != nil {
+	if err := r.rules(ctx); err != nil {
 		return err
 	}
 	err := os.Remove(filepath.Join(r.cfg.Dir, "networks", s.Name+".json"))

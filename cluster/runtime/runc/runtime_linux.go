@@ -186,6 +186,7 @@ func (r *Runtime) Close() error {
 	r.cancel()
 	r.hub.Close()
 	r.watchers.Wait()
+	r.tidyCgroups()
 	_ = r.lock.Close()
 	return nil
 }

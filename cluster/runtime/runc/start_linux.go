@@ -225,19 +225,19 @@ func (r *Runtime) Purge(ctx context.Context) error {
 	for _, name := range volumes {
 		errs = append(errs, r.RemoveVolume(ctx, name))
 	}
-	errs = append(errs, r.policy.DeleteTable(ctx), r.leaveMachine())
+	for _, name := range []string{r.cgroupRoot() + "/shims", r.cgroupRoot()} {
+		errs = append(errs, removeCgroup(cgroupDirs(name)))
+	}
+	r.tidyCgroups()
 	return errors.Join(errs...)
 }
 
-// leaveMachine removes the instance's cgroups.
-func (r *Runtime) leaveMachine() error {
-	for _, name := range []string{r.cgroupRoot() + "/shims", r.cgroupRoot()} {
-		if err := removeCgroup(cgroupDirs(name)); err != nil {
-			return err
+// tidyCgroups removes the instance's cgroups that are empty, and the one that all
+// instances share if this was the last.
+func (r *Runtime) tidyCgroups() {
+	for _, name := range []string{r.cgroupRoot() + "/shims", r.cgroupRoot(), "/moorage"} {
+		for _, dir := range cgroupDirs(name) {
+			_ = os.Remove(dir)
 		}
 	}
-	for _, dir := range cgroupDirs("/moorage") {
-		_ = os.Remove(dir) // stays if another instance has cgroups in it
-	}
-	return nil
 }

@@ -11,6 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -219,15 +222,31 @@ func (r *Runtime) clear(ctx context.Context, name string, s saved) error {
 // kill ends a container by its shim, or by its cgroup if it has none.
 func (r *Runtime) kill(ctx context.Context, name string) error {
 	dir := r.containerDir(name)
-	if shimAlive(dir) {
-		if _, err := ask(ctx, dir, plan.Request{Op: plan.OpKill}); err != nil && !errors.Is(err, errShimGone) {
+	for deadline := now().Add(shimExitTime); shimAlive(dir); {
+		// A shim that is about to start has no socket yet: ask again.
+		if _, err := ask(ctx, dir, plan.Request{Op: plan.OpKill}); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil && !errors.Is(err, errShimGone) {
 			return err
 		}
-		if err := awaitShim(ctx, dir); err != nil {
-			return err
+		if now().After(deadline) {
+			killShim(dir)
 		}
+		time.Sleep(killStep)
 	}
 	return killCgroup(r.cgroup(name))
+}
+
+// killShim kills a shim that does not answer. As it holds its lock, the process
+// ID in it is its own and nobody else's.
+func killShim(dir string) {
+	data, err := os.ReadFile(filepath.Join(dir, plan.LockFile))
+	if err != nil {
+		return
+	}
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(data))); err == nil && pid > 1 && shimAlive(dir) {
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
 }
 
 // nextSlot takes a range of host IDs, 0 if containers have none.

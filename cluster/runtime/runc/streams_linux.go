@@ -24,6 +24,8 @@ const (
 	// outputTime is how long output of a command may still come after its end, from
 	// what it left running.
 	outputTime = time.Second
+	// lookTime is the pause between looks at folders that the kernel does not watch.
+	lookTime = 200 * time.Millisecond
 	// endOfText is what closes a terminal's input (Ctrl-D).
 	endOfText = 4
 )
@@ -47,10 +49,7 @@ func (r *Runtime) Logs(ctx context.Context, name string, o runtime.LogOptions) i
 // follow reads kept lines, and waits for more while the container runs.
 func (r *Runtime) follow(ctx context.Context, name string, o runtime.LogOptions, yield func(runtime.LogLine, error) bool) error {
 	dir := r.containerDir(name)
-	changes, err := watchFolders(dir, filepath.Join(dir, plan.LogDir))
-	if err != nil {
-		return err
-	}
+	changes := watchFolders(dir, filepath.Join(dir, plan.LogDir))
 	defer changes.close()
 	defer context.AfterFunc(ctx, changes.close)()
 	defer context.AfterFunc(r.ctx, changes.close)()
@@ -80,31 +79,52 @@ func (r *Runtime) follow(ctx context.Context, name string, o runtime.LogOptions,
 	}
 }
 
-// folderWatch waits for changes in folders.
-type folderWatch struct{ f *os.File }
+// folderWatch waits for changes in folders. The kernel lets a user watch only so
+// many (128 by default); beyond that the folders are looked at now and then.
+type folderWatch struct {
+	f      *os.File // nil without the kernel's help
+	closed chan struct{}
+	once   sync.Once
+}
 
-func watchFolders(dirs ...string) (*folderWatch, error) {
+func watchFolders(dirs ...string) *folderWatch {
+	w := &folderWatch{closed: make(chan struct{})}
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		return nil, fmt.Errorf("runc: watch logs: %w", err)
+		return w
 	}
-	w := &folderWatch{f: os.NewFile(uintptr(fd), "inotify")}
 	for _, d := range dirs {
 		const events = unix.IN_MODIFY | unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_DELETE_SELF
 		if _, err := unix.InotifyAddWatch(fd, d, events); err != nil {
-			w.close()
-			return nil, fmt.Errorf("runc: watch logs: %w", err)
+			_ = unix.Close(fd)
+			return w
 		}
 	}
-	return w, nil
+	w.f = os.NewFile(uintptr(fd), "inotify")
+	return w
 }
 
 func (w *folderWatch) wait() error {
-	_, err := w.f.Read(make([]byte, 4096))
-	return err
+	if w.f != nil {
+		_, err := w.f.Read(make([]byte, 4096))
+		return err
+	}
+	select {
+	case <-w.closed:
+		return os.ErrClosed
+	case <-time.After(lookTime):
+		return nil
+	}
 }
 
-func (w *folderWatch) close() { _ = w.f.Close() }
+func (w *folderWatch) close() {
+	w.once.Do(func() {
+		close(w.closed)
+		if w.f != nil {
+			_ = w.f.Close()
+		}
+	})
+}
 
 // Exec implements runtime.Streams. Input that blocks in Read after the command
 // has ended keeps one goroutine until it returns.

@@ -206,3 +206,55 @@ func TestAMissingOrUselessShimIsUnsupportedWithAdvice(t *testing.T) {
 		assert.ErrorContains(t, err, "go build")
 	}
 }
+
+func TestAProgramCanBeItsOwnShim(t *testing.T) {
+	needRoot(t)
+	t.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+	r := open(t, func(c *runc.Config) { c.Shim, c.SelfShim = "", true })
+	start(t, r, "a", "lan", "wait")
+	line(t, r, "a", "ready")
+	code, out, errs := run(t, r, "a", "hostname")
+	require.Zero(t, code, errs)
+	assert.Equal(t, "a\n", out)
+}
+
+func TestWithoutUserNamespacesTheOtherWallsStand(t *testing.T) {
+	r := open(t, func(c *runc.Config) { c.UserNamespaces = runc.UserNamespacesOff })
+	c := start(t, r, "a", "lan", "wait")
+	var uid int
+	hostStatus(t, c.PID, "Uid", &uid)
+	assert.Zero(t, uid)
+	for field, want := range map[string]string{"Seccomp": "2", "NoNewPrivs": "1", "CapEff": "00000000200405fb"} {
+		assert.Equal(t, want, status(t, r, "a", "1", field), field)
+	}
+	for _, try := range [][]string{{"mount"}, {"unshare"}, {"sethostname"}, {"write", "/sys/fs/cgroup/x", "1"}, {"write", "/proc/sys/kernel/core_pattern", "x"}} {
+		code, _, _ := run(t, r, "a", try...)
+		assert.NotZero(t, code, try)
+	}
+}
+
+func TestRulesThatSomebodyFlushedComeBack(t *testing.T) {
+	r := open(t, nil)
+	a := start(t, r, "a", "one", "serve", "80", "hello")
+	start(t, r, "b", "two", "wait")
+	line(t, r, "a", "ready")
+	tables, err := exec.Command("sh", "-c", "nft list tables | grep moorage_").Output()
+	require.NoError(t, err)
+	for table := range strings.Lines(string(tables)) {
+		if strings.Contains(ourBridges(t, a), strings.TrimPrefix(strings.Fields(table)[2], "moorage_")) {
+			require.NoError(t, exec.Command("nft", "delete", "table", "inet", strings.Fields(table)[2]).Run())
+		}
+	}
+	_, err = r.EnsureNetwork(t.Context(), "one")
+	require.NoError(t, err)
+	code, _, _ := run(t, r, "b", "fetch", a.Address.String(), "80")
+	assert.Equal(t, 3, code)
+}
+
+// ourBridges names the bridge that a container's address is on.
+func ourBridges(t *testing.T, c runtime.Container) string {
+	t.Helper()
+	out, err := exec.Command("ip", "-o", "route", "get", c.Address.String()).CombinedOutput()
+	require.NoError(t, err, string(out))
+	return string(out)
+}

@@ -28,7 +28,7 @@ const (
 	SpecFile    = "spec.json"    // what was asked for, for the agent after a restart
 	RunningFile = "running.json" // written by the shim once the container runs
 	ExitFile    = "exit.json"    // written by the shim when it has ended
-	LockFile    = "shim.lock"    // held by the shim as long as it lives
+	LockFile    = "shim.lock"    // held by the shim as long as it lives; its process ID
 	SocketFile  = "shim.sock"
 	ShimLog     = "shim.log" // what the shim itself has to say
 	LogDir      = "logs"

@@ -79,7 +79,8 @@ func takeLock(dir string) (*os.File, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("another shim keeps %s: %w", dir, err), f.Close())
 	}
-	return f, nil
+	_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
+	return f, err
 }
 
 // blamesSpec tells a spec that can never run from a machine that cannot now.
