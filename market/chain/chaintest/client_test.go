@@ -187,6 +187,21 @@ func TestATransactionWhoseTimeIsOverIsCertainNotToHappen(t *testing.T) {
 	require.ErrorIs(t, err, market.ErrNotFound)
 }
 
+func TestATransactionOutlivesALongSleepOfTheChain(t *testing.T) {
+	w := newWorld(t, 1, func(c *chaintest.Config) { c.Manual = true })
+	c := tenant(t, w, client.Config{})
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Submit(t.Context(), deployment(c, 1))
+		done <- err
+	}()
+	require.Eventually(t, func() bool { return w.chain.Pooled() == 1 }, 20*time.Second, time.Millisecond)
+	require.NoError(t, w.chain.AdvanceTime(24*time.Hour)) // as after a day's pause, when the first block has the old time
+	require.Eventually(t, func() bool { return w.chain.Pooled() == 1 }, 20*time.Second, time.Millisecond)
+	require.NoError(t, w.chain.Advance(1))
+	require.NoError(t, <-done)
+}
+
 func TestAnEndedWaitLeavesTheOutcomeOpen(t *testing.T) {
 	w := newWorld(t, 1, func(c *chaintest.Config) { c.Manual = true })
 	c := tenant(t, w, client.Config{})

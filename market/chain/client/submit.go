@@ -94,7 +94,9 @@ func (c *Client) deliver(ctx context.Context, t *signed) (int64, error) {
 			return 0, err
 		} else if !pooled {
 			patience = min(patience, retry)
-			retry *= 2
+			retry = min(2*retry, lastRetry)
+		} else {
+			retry = firstRetry
 		}
 		wait, cancel := context.WithTimeout(ctx, patience)
 		height, err := c.find(wait, d)
@@ -109,7 +111,7 @@ func (c *Client) deliver(ctx context.Context, t *signed) (int64, error) {
 			if time.Since(d.contact) > c.config.Timeout+contactLost {
 				return 0, d.lost(err)
 			}
-			if err := pause(ctx, firstRetry); err != nil {
+			if err := pause(ctx, retry); err != nil {
 				return 0, d.lost(err)
 			}
 		default:

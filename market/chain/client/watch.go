@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/moorage-dev/moorage/market"
 )
@@ -15,6 +18,13 @@ import (
 const (
 	firstRetry = 10 * time.Millisecond
 	lastRetry  = time.Second
+)
+
+// A watch that is behind reads so many blocks at once, and asks for so many at
+// a time.
+const (
+	watchWindow   = 32
+	watchParallel = 8
 )
 
 // Watch implements [market.Watcher]. It goes on through every failure of the
@@ -50,20 +60,35 @@ func (c *Client) watch(ctx context.Context, next int64, yield func(market.Block)
 		if err != nil {
 			return err
 		}
-		for ; next <= newest.height; next++ {
-			var b *block
-			err := c.persist(ctx, "block", func() (err error) {
-				b, err = c.blockAt(ctx, next)
-				return err
-			})
+		for next <= newest.height {
+			blocks, err := c.readSome(ctx, next, min(newest.height, next+watchWindow-1))
 			if err != nil {
 				return err
 			}
-			if !yield(market.Block{Height: b.height, Time: b.time, Events: b.events}) {
-				return nil
+			for _, b := range blocks {
+				if !yield(market.Block{Height: b.height, Time: b.time, Events: slices.Clone(b.events)}) {
+					return nil
+				}
 			}
+			next += int64(len(blocks))
 		}
 	}
+}
+
+// readSome reads the blocks of a range, several at a time.
+func (c *Client) readSome(ctx context.Context, from, to int64) ([]*block, error) {
+	out := make([]*block, to-from+1)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(watchParallel)
+	for i := range out {
+		g.Go(func() error {
+			return c.persist(ctx, "block", func() (err error) {
+				out[i], err = c.blockAt(ctx, from+int64(i))
+				return err
+			})
+		})
+	}
+	return out, g.Wait()
 }
 
 // persist repeats what fails until it works, the context ends, or it can never

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,8 +49,8 @@ func genesis(chainID string) app.Genesis {
 	return g
 }
 
-// start runs a node until the test or the returned function ends it.
-func start(t *testing.T, c node.Config) (*node.Node, func()) {
+// begin runs a node until the test or the returned function ends it.
+func begin(t *testing.T, c node.Config) (*node.Node, func()) {
 	t.Helper()
 	if c.BlockInterval == 0 {
 		c.BlockInterval = 20 * time.Millisecond
@@ -59,22 +60,20 @@ func start(t *testing.T, c node.Config) (*node.Node, func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	stopped := false
-	stop := func() {
-		if !stopped {
-			stopped = true
-			cancel()
-			require.NoError(t, <-done)
-		}
-	}
+	stop := sync.OnceFunc(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
 	t.Cleanup(stop)
+	return n, stop
+}
+
+// start runs a node and waits until it makes blocks.
+func start(t *testing.T, c node.Config) (*node.Node, func()) {
+	t.Helper()
+	n, stop := begin(t, c)
 	select {
 	case <-n.Ready():
-	case err := <-done:
-		stopped = true
-		cancel()
-		require.NoError(t, err, "the node ended before it was ready")
-		t.FailNow()
 	case <-time.After(patience):
 		t.Fatal("the node is not ready in time")
 	}
