@@ -360,6 +360,12 @@ func (r *rig) until(id market.LeaseID, ok func(driver.Status) bool) driver.Statu
 func (r *rig) containers() map[string]runtime.Container {
 	r.t.Helper()
 	cs, err := r.rt.List(r.t.Context())
+	for range 9 { // injected faults end
+		if err == nil {
+			break
+		}
+		cs, err = r.rt.List(r.t.Context())
+	}
 	require.NoError(r.t, err)
 	out := make(map[string]runtime.Container)
 	for _, c := range cs {
