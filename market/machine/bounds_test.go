@@ -1,0 +1,161 @@
+package machine_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/market/machine"
+)
+
+// must carries messages out at a height.
+func (h *host) must(t *testing.T, height int64, msgs ...market.Msg) {
+	t.Helper()
+	for _, msg := range msgs {
+		_, err := h.step(height, msg, 0)
+		require.NoError(t, err, "%T", msg)
+	}
+}
+
+func TestABlockDoesABoundedNumberOfThingsByItself(t *testing.T) {
+	p := market.DefaultParams("uakt")
+	p.OrderLifetimeBlocks = 5
+	h := newHost(p)
+	const n = machine.MaxTimersPerBlock + 50
+	for dseq := range uint64(n) {
+		h.must(t, 1, benchDeployment(dseq+1))
+	}
+	open := func() (count int) {
+		for range h.Refs.Scan([]byte{byte(machine.RefOpenOrder)}, nil) {
+			count++
+		}
+		return count
+	}
+	h.must(t, 5, nil)
+	assert.Equal(t, n, open())
+	h.must(t, 6, nil)
+	assert.Equal(t, 50, open(), "the rest waits")
+	h.must(t, 7, nil)
+	assert.Equal(t, 0, open())
+	require.NoError(t, machine.Check(h.State, h.purse.pot))
+}
+
+func TestALateTimerFindsTheHeightAtWhichFundsRanOut(t *testing.T) {
+	at := func(late int64) machine.Genesis {
+		p := market.DefaultParams("uakt")
+		p.GraceBlocks = 100
+		h := newHost(p)
+		bid := benchBid(1)
+		bid.Price.AmountPerBlock = market.NewDecimal(100)
+		h.must(t, 1, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}}, benchDeployment(1), bid, market.CreateLease{ID: bid.ID})
+		if late > 0 {
+			h.must(t, late, nil)
+		} else {
+			for height := int64(1); height <= 5040; height++ {
+				h.must(t, height, nil)
+			}
+		}
+		h.must(t, 5040, market.WithdrawLease{ID: bid.ID.Lease()})
+		g, err := machine.Export(h.State)
+		require.NoError(t, err)
+		return g
+	}
+	punctual, late := at(0), at(5040)
+	assert.EqualValues(t, 5002, late.Accounts[0].OverdrawnAt)
+	assert.Equal(t, punctual, late)
+}
+
+func TestTimersThatAreGoneDoNothing(t *testing.T) {
+	p := market.DefaultParams("uakt")
+	p.OrderLifetimeBlocks = 5
+	h := newHost(p)
+	h.must(t, 1, benchDeployment(1))
+	at := machine.Moment{Height: 6, Time: time.Unix(6, 0)}
+	due, err := h.Due(at)
+	require.NoError(t, err)
+	require.Len(t, due, 1)
+	h.must(t, 6, market.CloseDeployment{ID: market.DeploymentID{Owner: "tenant", DSeq: 1}})
+	events, err := h.Fire(at, due[0])
+	require.NoError(t, err)
+	assert.Empty(t, events)
+
+	h.must(t, 6, benchDeployment(2))
+	due, err = h.Due(machine.Moment{Height: 11})
+	require.NoError(t, err)
+	require.Len(t, due, 1)
+	require.NoError(t, h.Drop(due[0]))
+	h.must(t, 11, nil)
+	o, err := h.Orders.Get(due[0].ID)
+	require.NoError(t, err)
+	assert.Equal(t, market.OrderOpen, o.State, "a dropped timer does not fire")
+}
+
+func TestAPageReadsABoundedNumberOfRows(t *testing.T) {
+	h := newHost(market.DefaultParams("uakt"))
+	const n = machine.MaxScan + 10
+	for dseq := range uint64(n) {
+		d := market.Deployment{ID: market.DeploymentID{Owner: "tenant", DSeq: dseq + 1}, State: market.DeploymentClosed}
+		if dseq == n-1 {
+			d.State = market.DeploymentActive
+		}
+		require.NoError(t, h.Deployments.Set(d.ID, d))
+	}
+	f := market.DeploymentFilter{State: market.DeploymentActive}
+	page, next, err := h.ListDeployments(f, market.Page{})
+	require.NoError(t, err)
+	assert.Empty(t, page)
+	require.NotEmpty(t, next, "an empty page is not the end")
+	page, next, err = h.ListDeployments(f, market.Page{Token: next})
+	require.NoError(t, err)
+	assert.Len(t, page, 1)
+	assert.Empty(t, next)
+}
+
+// Every fault that the checker knows is found.
+func TestTheCheckerFindsFaults(t *testing.T) {
+	build := func() (machine.Genesis, market.Coins) {
+		h := newHost(market.DefaultParams("uakt"))
+		second := benchDeployment(2)
+		bid := benchBid(1)
+		h.must(t, 1, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}},
+			benchDeployment(1), second, bid, benchBid(2), market.CreateLease{ID: bid.ID})
+		g, err := machine.Export(h.State)
+		require.NoError(t, err)
+		return g, h.purse.pot
+	}
+	faults := map[string]func(g *machine.Genesis){
+		"a deposit too much":             func(g *machine.Genesis) { g.Accounts[0].Deposits[0].Balance.Amount = market.NewAmount(1) },
+		"a balance from nowhere":         func(g *machine.Genesis) { g.Payments[0].Balance = market.NewAmount(1) },
+		"a bid deposit forgotten":        func(g *machine.Genesis) { g.Bids[1].Deposit.Amount = market.Amount{} },
+		"an order with too many bids":    func(g *machine.Genesis) { g.Orders[1].Bids = 2 },
+		"a matched order without lease":  func(g *machine.Genesis) { g.Orders[1].State = market.OrderMatched },
+		"a lease on an open order":       func(g *machine.Genesis) { g.Orders[0].State = market.OrderOpen },
+		"an open group without order":    func(g *machine.Genesis) { g.Groups[0].LastOSeq = 2 },
+		"a paused group with an order":   func(g *machine.Genesis) { g.Groups[1].State = market.GroupPaused },
+		"a live group, dead deployment":  func(g *machine.Genesis) { g.Deployments[0].State = market.DeploymentClosed },
+		"a closed lease, open payment":   func(g *machine.Genesis) { g.Leases[0].State = market.LeaseClosed },
+		"an active lease, lost bid":      func(g *machine.Genesis) { g.Bids[0].State = market.BidLost },
+		"an active lease, payment ended": func(g *machine.Genesis) { g.Payments[0].State = market.AccountClosed },
+		"unpaid dues, open payment":      func(g *machine.Genesis) { g.Payments[0].Unpaid = market.NewAmount(1) },
+		"an overdrawn account, no debt":  func(g *machine.Genesis) { g.Accounts[0].State = market.AccountOverdrawn },
+		"a closed account with money":    func(g *machine.Genesis) { g.Accounts[1].State = market.AccountClosed },
+	}
+	g, pot := build()
+	h := newHost(market.DefaultParams("uakt"))
+	require.NoError(t, machine.Import(h.State, g))
+	require.NoError(t, machine.Check(h.State, pot))
+	for name, spoil := range faults {
+		g, pot := build()
+		spoil(&g)
+		h := newHost(market.DefaultParams("uakt"))
+		require.NoError(t, machine.Import(h.State, g), name)
+		assert.Error(t, machine.Check(h.State, pot), name)
+	}
+	h = newHost(market.DefaultParams("uakt"))
+	require.NoError(t, machine.Import(h.State, g))
+	require.NoError(t, h.Refs.Delete(machine.Ref{Kind: machine.RefOpenOrder, ID: market.LeaseID{OrderID: g.Orders[1].ID}}))
+	assert.Error(t, machine.Check(h.State, pot), "an index entry is missing")
+}
