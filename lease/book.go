@@ -51,25 +51,33 @@ func (b *Book) Deposit(height int64, from market.Address, c market.Coin) error {
 	return nil
 }
 
+// addDeposit adds to the depositor's deposit of the denomination, or makes one.
 func (b *Book) addDeposit(d market.Deposit) error {
 	deposits := slices.Clone(b.Account.Deposits)
-	defer func() { b.Account.Deposits = deposits }()
-	strangers := 0
-	for i, have := range deposits {
-		if have.Depositor == d.Depositor && have.Balance.Denom == d.Balance.Denom {
-			sum, err := have.Balance.Amount.Add(d.Balance.Amount)
-			deposits[i].Balance.Amount = sum
-			return err
-		}
-		if have.Depositor != b.Account.ID.Owner {
-			strangers++
-		}
+	i := slices.IndexFunc(deposits, func(have market.Deposit) bool {
+		return have.Depositor == d.Depositor && have.Balance.Denom == d.Balance.Denom
+	})
+	if i >= 0 {
+		sum, err := deposits[i].Balance.Amount.Add(d.Balance.Amount)
+		deposits[i].Balance.Amount = sum
+		b.Account.Deposits = deposits
+		return err
 	}
-	if d.Depositor != b.Account.ID.Owner && strangers >= market.MaxDepositors {
-		return market.Refuse(market.ErrLimit, "account-depositors", "account %s has %d depositors", b.Account.ID, strangers)
+	if n := b.strangers(); d.Depositor != b.Account.ID.Owner && n >= market.MaxDepositors {
+		return market.Refuse(market.ErrLimit, "account-depositors", "account %s has %d depositors", b.Account.ID, n)
 	}
-	deposits = append(deposits, d)
+	b.Account.Deposits = append(deposits, d)
 	return nil
+}
+
+// strangers counts the deposits of others than the tenant.
+func (b *Book) strangers() (n int) {
+	for _, d := range b.Account.Deposits {
+		if d.Depositor != b.Account.ID.Owner {
+			n++
+		}
+	}
+	return n
 }
 
 // Start settles and adds a payment that runs from this height on. A price of
