@@ -139,7 +139,8 @@ type Spec struct {
 type Resources struct {
 	// MilliCores is processor time in thousandths of a core; 0 is no limit.
 	MilliCores uint64
-	// MemoryBytes is main memory without swap; 0 is no limit.
+	// MemoryBytes is main memory without swap, at least [MinMemoryBytes] in
+	// effect; 0 is no limit.
 	MemoryBytes uint64
 	// PIDs bounds processes and threads; 0 means [DefaultPIDs].
 	PIDs int64

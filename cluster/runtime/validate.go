@@ -22,8 +22,9 @@ const (
 	MaxArgBytes = 128 << 10
 	// MaxMounts bounds mounts of one container.
 	MaxMounts = 64
-	// MinMemoryBytes is what a process and its guard need to come up at all.
-	MinMemoryBytes = 4 << 20
+	// MinMemoryBytes is what it takes to start anything in a container; a lower
+	// limit is raised to it.
+	MinMemoryBytes = 8 << 20
 )
 
 // CheckName reports whether name may name a container, network or volume:
@@ -111,13 +112,19 @@ func (s Spec) checkEnv() error {
 
 func (s Spec) checkResources() error {
 	r := s.Resources
-	if r.MemoryBytes != 0 && r.MemoryBytes < MinMemoryBytes {
-		return fmt.Errorf("%w: memory of %d bytes, at least %d", ErrInvalid, r.MemoryBytes, uint64(MinMemoryBytes))
-	}
 	if r.MemoryBytes > 1<<62 || r.DiskBytes > 1<<62 || r.LogBytes > 1<<62 || r.MilliCores > 1<<32 || r.PIDs < 0 {
 		return fmt.Errorf("%w: resources out of range", ErrInvalid)
 	}
 	return nil
+}
+
+// MemoryLimit is the limit that runtimes set: MemoryBytes, at least
+// [MinMemoryBytes]; 0 for none.
+func (r Resources) MemoryLimit() uint64 {
+	if r.MemoryBytes == 0 {
+		return 0
+	}
+	return max(r.MemoryBytes, MinMemoryBytes)
 }
 
 func (s Spec) checkMounts() error {

@@ -182,7 +182,7 @@ func (r *Runtime) hostConfig(s runtime.Spec) *container.HostConfig {
 	if s.Network != "" {
 		h.NetworkMode = container.NetworkMode(r.full(s.Network))
 	}
-	if m := s.Resources.MemoryBytes; m > 0 {
+	if m := s.Resources.MemoryLimit(); m > 0 {
 		h.Resources.Memory, h.Resources.MemorySwap = int64(m), int64(m)
 	}
 	for _, m := range s.Mounts {

@@ -164,8 +164,8 @@ func resources(r runtime.Resources) *specs.LinuxResources {
 		period := uint64(cpuPeriod)
 		out.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period, Shares: &shares}
 	}
-	if r.MemoryBytes > 0 {
-		bytes := int64(r.MemoryBytes)
+	if limit := r.MemoryLimit(); limit > 0 {
+		bytes := int64(limit)
 		out.Memory = &specs.LinuxMemory{Limit: &bytes}
 		if swapCounted() {
 			out.Memory.Swap = &bytes // memory and swap together: no swap

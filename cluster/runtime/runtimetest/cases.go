@@ -200,7 +200,7 @@ func startInvalid(ctx context.Context, e *Env) error {
 		"a bad variable": {Name: "a", Env: []string{"novalue"}},
 		"a bad mount":    {Name: "a", Mounts: []runtime.Mount{{Target: "relative", Tmpfs: true}}},
 		"a bad volume":   {Name: "a", Mounts: []runtime.Mount{{Target: "/x", Volume: "../x"}}},
-		"little memory":  {Name: "a", Resources: runtime.Resources{MemoryBytes: 1}},
+		"bad resources":  {Name: "a", Resources: runtime.Resources{PIDs: -1}},
 	} {
 		s.Image = image
 		_, err := e.Start(ctx, s)

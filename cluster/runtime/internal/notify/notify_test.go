@@ -1,0 +1,67 @@
+package notify_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moorage-dev/moorage/cluster/runtime/internal/notify"
+)
+
+func TestWhatIsPublishedBeforeTheFirstIterationIsSeenOnce(t *testing.T) {
+	var h notify.Hub
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	seq := h.Watch(ctx)
+	for range 1000 {
+		h.Publish("b")
+		h.Publish("a")
+	}
+	var got []string
+	for name, err := range seq {
+		require.NoError(t, err)
+		if got = append(got, name); len(got) == 2 {
+			cancel()
+		}
+	}
+	require.Equal(t, []string{"a", "b"}, got)
+}
+
+func TestClosingEndsWatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h notify.Hub
+		ended := make(chan struct{})
+		seq := h.Watch(t.Context())
+		go func() {
+			defer close(ended)
+			for range seq {
+			}
+		}()
+		synctest.Wait()
+		h.Close()
+		h.Close()
+		<-ended
+		for range h.Watch(t.Context()) {
+			require.Fail(t, "a closed hub says nothing")
+		}
+	})
+}
+
+func TestAWatcherWhoLeavesDoesNotHinderOthers(t *testing.T) {
+	var h notify.Hub
+	one, two := h.Watch(t.Context()), h.Watch(t.Context())
+	h.Publish("a")
+	for range one {
+		break
+	}
+	h.Publish("b")
+	var got []string
+	for name := range two {
+		if got = append(got, name); len(got) == 2 {
+			break
+		}
+	}
+	require.Equal(t, []string{"a", "b"}, got)
+}
