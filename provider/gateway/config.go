@@ -80,7 +80,7 @@ type Limits struct {
 // Defaults of [Limits].
 const (
 	DefaultStreamsPerTenant      = 64
-	DefaultStreams               = 2048
+	DefaultStreams               = 1024
 	DefaultStreamAge             = 24 * time.Hour
 	DefaultStreamGrace           = 30 * time.Second
 	DefaultRecheck               = 30 * time.Second

@@ -97,8 +97,9 @@ func signal(c chan struct{}) {
 }
 
 // pump sends a sequence of records as JSON lines until it ends, fails, or
-// sending fails. Records are sent before an error is returned.
-func pump[T any](ctx context.Context, records iter.Seq2[T, error], send func(context.Context, []byte) error) error {
+// sending fails, which ends the source too. Records are sent before an error is
+// returned.
+func pump[T any](ctx context.Context, source func(context.Context) iter.Seq2[T, error], send func(context.Context, []byte) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	b := newBatch()
@@ -109,7 +110,7 @@ func pump[T any](ctx context.Context, records iter.Seq2[T, error], send func(con
 			cancel(sendErr)
 		}
 	})
-	err := fill(ctx, b, records)
+	err := fill(ctx, b, source(ctx))
 	b.close()
 	wg.Wait()
 	if sendErr != nil {
@@ -139,7 +140,7 @@ func fill[T any](ctx context.Context, b *batch, records iter.Seq2[T, error]) err
 func records[T any](g *Gateway, w http.ResponseWriter, q *query, source func(context.Context) iter.Seq2[T, error]) error {
 	if isWebSocket(q.Request) {
 		return g.upgrade(w, q, func(ctx context.Context, st *stream.Stream) (int, error) {
-			return 0, pump(ctx, source(ctx), func(ctx context.Context, p []byte) error {
+			return 0, pump(ctx, source, func(ctx context.Context, p []byte) error {
 				return sendAll(ctx, st, stream.Records, p)
 			})
 		})
@@ -181,15 +182,15 @@ func lines[T any](g *Gateway, w http.ResponseWriter, q *query, source func(conte
 	check := g.recheck(q)
 	wg.Go(func() { watchCredential(watched, g.cfg.Limits.Recheck, cancel, check) })
 
-	out := lineWriter{w, http.NewResponseController(w)}
+	out := &lineWriter{w: w, rc: http.NewResponseController(w)}
 	if err := out.begin(); err != nil {
 		return nil // the reader is gone
 	}
-	err := pump(ctx, source(ctx), out.send)
+	err := pump(ctx, source, out.send)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	if err != nil {
+	if err != nil && !out.broken {
 		last, _ := json.Marshal(api.Body{Error: api.FromError(err)})
 		_ = out.send(ctx, append(last, '\n')) // the reader may be gone
 	}
@@ -199,26 +200,29 @@ func lines[T any](g *Gateway, w http.ResponseWriter, q *query, source func(conte
 // lineWriter writes to a plain reader, who is cut off after [WriteTimeout] of
 // taking nothing.
 type lineWriter struct {
-	w  http.ResponseWriter
-	rc *http.ResponseController
+	w      http.ResponseWriter
+	rc     *http.ResponseController
+	broken bool // nothing more can be written
 }
 
-func (lw lineWriter) begin() error {
+func (lw *lineWriter) begin() error {
 	lw.w.Header().Set("Content-Type", "application/x-ndjson")
 	lw.w.WriteHeader(http.StatusOK)
 	return lw.flush()
 }
 
-func (lw lineWriter) send(_ context.Context, p []byte) error {
+func (lw *lineWriter) send(_ context.Context, p []byte) error {
 	_ = lw.rc.SetWriteDeadline(time.Now().Add(WriteTimeout)) // not every server can
 	if _, err := lw.w.Write(p); err != nil {
+		lw.broken = true
 		return fmt.Errorf("gateway: write lines: %w", err)
 	}
 	return lw.flush()
 }
 
-func (lw lineWriter) flush() error {
+func (lw *lineWriter) flush() error {
 	if err := lw.rc.Flush(); err != nil {
+		lw.broken = true
 		return fmt.Errorf("gateway: flush lines: %w", err)
 	}
 	return nil

@@ -29,37 +29,37 @@ type wallet struct {
 	addr market.Address
 }
 
-func newWallet(t testing.TB) wallet {
-	t.Helper()
+func newWallet(tb testing.TB) wallet {
+	tb.Helper()
 	key, err := secp256k1.GeneratePrivateKey()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	addr, err := jwt.Address("akash", key.PubKey().SerializeCompressed())
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return wallet{key, addr}
 }
 
-func (w wallet) token(t testing.TB, l jwt.Leases) string {
-	t.Helper()
+func (w wallet) token(tb testing.TB, l jwt.Leases) string {
+	tb.Helper()
 	c := jwt.Lasting(w.addr, time.Now(), time.Minute)
 	c.Leases = l
 	token, err := jwt.Sign(c, jwt.ES256K, func(m []byte) ([]byte, error) {
 		digest := sha256.Sum256(m)
 		return ecdsa.SignCompact(w.key, digest[:], true)[1:], nil
 	})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return token
 }
 
 // tokenServer serves the lease of a wallet and takes tokens.
-func tokenServer(t testing.TB, w wallet) (*gatewaytest.Server, *gatewaytest.Backend) {
-	t.Helper()
+func tokenServer(tb testing.TB, w wallet) (*gatewaytest.Server, *gatewaytest.Backend) {
+	tb.Helper()
 	v, err := jwt.NewVerifier(jwt.Config{Provider: gatewaytest.Provider})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	backend := gatewaytest.NewBackend(gatewaytest.Lease(w.addr))
-	require.NoError(t, backend.PutManifest(t.Context(), gatewaytest.Lease(w.addr).DeploymentID, manifest.Manifest{
+	require.NoError(tb, backend.PutManifest(tb.Context(), gatewaytest.Lease(w.addr).DeploymentID, manifest.Manifest{
 		{Name: "first", Services: []manifest.Service{{Name: "db"}, {Name: "web"}}},
 	}))
-	return gatewaytest.Start(t, gateway.Config{
+	return gatewaytest.Start(tb, gateway.Config{
 		Backend: backend, Tokens: v, Limits: gateway.Limits{AnonymousBurst: 10_000, TenantBurst: 10_000},
 	}), backend
 }
@@ -77,6 +77,7 @@ func TestEveryRouteWithEveryScopeOfAToken(t *testing.T) {
 		}
 		return jwt.Leases{Access: jwt.Granular, Permissions: []jwt.Permission{p}}
 	}
+	anybody := browser(t)
 	for _, scope := range api.GrantableScopes() {
 		tokens := map[string]string{
 			"scoped":                  w.token(t, jwt.Leases{Access: jwt.Scoped, Scope: []api.Scope{scope}}),
@@ -89,21 +90,21 @@ func TestEveryRouteWithEveryScopeOfAToken(t *testing.T) {
 				if rt.Scope != scope {
 					refused = http.StatusForbidden
 				}
-				got, body := ask(t, s, rt, browser(t), "Bearer "+token)
+				got, body := ask(t, s, rt, anybody, "Bearer "+token)
 				assert.Equal(t, expect(rt, refused), got, "%s %s with %s (%s): %s", rt.Method, rt.Pattern, scope, kind, body)
 			}
 		}
 	}
 }
 
-func tokenClient(t testing.TB, s *gatewaytest.Server, token string) *client.Client {
-	t.Helper()
+func tokenClient(tb testing.TB, s *gatewaytest.Server, token string) *client.Client {
+	tb.Helper()
 	c, err := client.New(client.Config{
 		Provider: gatewaytest.Provider, HostURI: s.URI(), Market: s.Registry,
 		Token: func(context.Context) (string, error) { return token, nil },
 	})
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(c.Close)
 	return c
 }
 

@@ -330,6 +330,7 @@ func (s *session) dial(ctx context.Context) (*websocket.Conn, error) {
 	if err := s.c.authorize(ctx, h); err != nil {
 		return nil, err
 	}
+	//nolint:bodyclose // the library keeps the body, closed
 	conn, resp, err := websocket.Dial(ctx, s.c.base.String()+s.path+"?"+s.query.Encode(), &websocket.DialOptions{
 		HTTPClient: s.c.http, HTTPHeader: h, Subprotocols: []string{stream.Subprotocol},
 	})

@@ -45,10 +45,10 @@ func (r *Registry) Certificate(_ context.Context, id market.CertificateID) (mark
 }
 
 // Publish puts a certificate in, as a [market.CreateCertificate] would.
-func (r *Registry) Publish(t testing.TB, c tls.Certificate) market.CertificateID {
-	t.Helper()
+func (r *Registry) Publish(tb testing.TB, c tls.Certificate) market.CertificateID {
+	tb.Helper()
 	id, err := mtls.ID(c.Leaf)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.certs[id] = market.Certificate{
@@ -82,9 +82,9 @@ func (r *Registry) Lookups() int {
 }
 
 // Certificate makes a certificate good now.
-func Certificate(t testing.TB, owner market.Address) tls.Certificate {
-	t.Helper()
+func Certificate(tb testing.TB, owner market.Address) tls.Certificate {
+	tb.Helper()
 	c, err := mtls.Generate(mtls.Request{Owner: owner, Hosts: []string{"localhost", "127.0.0.1"}}, time.Now())
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return c
 }

@@ -53,40 +53,41 @@ const TTL = 50 * time.Millisecond
 
 // Start serves until the test ends. Provider, Backend and Certificates of the
 // configuration are filled in where they are not set.
-func Start(t testing.TB, cfg gateway.Config) *Server {
-	t.Helper()
+func Start(tb testing.TB, cfg gateway.Config) *Server {
+	tb.Helper()
 	s := &Server{Registry: NewRegistry(), Backend: NewBackend(Lease(Tenant))}
-	s.Cert, s.TenantCert = Certificate(t, Provider), Certificate(t, Tenant)
-	s.CertID, s.TenantCertID = s.Registry.Publish(t, s.Cert), s.Registry.Publish(t, s.TenantCert)
+	s.Cert, s.TenantCert = Certificate(tb, Provider), Certificate(tb, Tenant)
+	s.CertID, s.TenantCertID = s.Registry.Publish(tb, s.Cert), s.Registry.Publish(tb, s.TenantCert)
 	cfg.Provider = Provider
 	if cfg.Backend == nil {
 		cfg.Backend = s.Backend
 	}
 	if cfg.Certificates == nil {
 		v, err := mtls.NewVerifier(s.Registry, mtls.Config{TTL: TTL})
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		cfg.Certificates = v
 	}
 	var err error
 	s.Gateway, err = gateway.New(cfg)
-	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	require.NoError(tb, err)
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(tb, err)
 	s.Direct = l.Addr().String()
-	s.Network = NewNetwork(t, s.Direct)
-	s.serve(t, l)
+	s.Network = NewNetwork(tb, s.Direct)
+	s.serve(tb, l)
 	return s
 }
 
-func (s *Server) serve(t testing.TB, l net.Listener) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+func (s *Server) serve(tb testing.TB, l net.Listener) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	served := make(chan error, 1)
 	go func() { served <- s.Gateway.Serve(ctx, l, s.Cert) }()
 	s.stop = sync.OnceFunc(func() {
 		cancel()
-		require.NoError(t, <-served)
+		require.NoError(tb, <-served)
 	})
-	t.Cleanup(s.stop)
+	tb.Cleanup(s.stop)
 }
 
 // Stop stops the gateway and waits for that.
@@ -96,14 +97,17 @@ func (s *Server) Stop() { s.stop() }
 func (s *Server) URI() string { return "https://" + s.Network.Addr() }
 
 // Client returns a client of the tenant.
-func (s *Server) Client(t testing.TB) *client.Client { return s.ClientWith(t, s.TenantCert) }
+func (s *Server) Client(tb testing.TB) *client.Client {
+	tb.Helper()
+	return s.ClientWith(tb, s.TenantCert)
+}
 
 // ClientWith returns a client with this certificate, none if it is zero.
-func (s *Server) ClientWith(t testing.TB, cert tls.Certificate) *client.Client {
-	t.Helper()
+func (s *Server) ClientWith(tb testing.TB, cert tls.Certificate) *client.Client {
+	tb.Helper()
 	c, err := client.New(client.Config{Provider: Provider, HostURI: s.URI(), Market: s.Registry, Certificate: cert})
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(c.Close)
 	return c
 }
 
@@ -120,13 +124,13 @@ type Network struct {
 }
 
 // NewNetwork listens on loopback until the test ends.
-func NewNetwork(t testing.TB, target string) *Network {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+func NewNetwork(tb testing.TB, target string) *Network {
+	tb.Helper()
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(tb, err)
 	n := &Network{target: target, listener: l, conns: map[net.Conn]bool{}}
-	n.wg.Go(n.accept)
-	t.Cleanup(func() {
+	n.wg.Go(func() { n.accept(context.WithoutCancel(tb.Context())) })
+	tb.Cleanup(func() {
 		_ = l.Close()
 		n.Cut()
 		n.wg.Wait()
@@ -163,13 +167,13 @@ func (n *Network) SetDown(down bool) {
 	n.down = down
 }
 
-func (n *Network) accept() {
+func (n *Network) accept(ctx context.Context) {
 	for {
 		in, err := n.listener.Accept()
 		if err != nil {
 			return
 		}
-		out, err := net.Dial("tcp", n.target)
+		out, err := new(net.Dialer).DialContext(ctx, "tcp", n.target)
 		if err != nil || !n.add(in, out) {
 			_ = in.Close()
 			if out != nil {

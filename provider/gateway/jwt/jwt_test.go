@@ -28,12 +28,12 @@ type account struct {
 	addr market.Address
 }
 
-func newAccount(t testing.TB) account {
-	t.Helper()
+func newAccount(tb testing.TB) account {
+	tb.Helper()
 	key, err := secp256k1.GeneratePrivateKey()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	addr, err := jwt.Address("akash", key.PubKey().SerializeCompressed())
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return account{key, addr}
 }
 
@@ -42,11 +42,11 @@ func (a account) sign(message []byte) ([]byte, error) {
 	return ecdsa.SignCompact(a.key, digest[:], true)[1:], nil
 }
 
-func verifier(t testing.TB, cfg jwt.Config) *jwt.Verifier {
-	t.Helper()
+func verifier(tb testing.TB, cfg jwt.Config) *jwt.Verifier {
+	tb.Helper()
 	cfg.Provider = us
 	v, err := jwt.NewVerifier(cfg)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return v
 }
 

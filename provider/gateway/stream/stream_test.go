@@ -72,7 +72,7 @@ func (c *pipeConn) Ping(ctx context.Context) error {
 
 // connect runs a connection between two ends until it ends, as the gateway and
 // its client do.
-func connect(t require.TestingT, ctx context.Context, server, client *stream.Stream, breaker func(ended <-chan struct{}, cut func())) (serverErr, clientErr error) {
+func connect(ctx context.Context, t require.TestingT, server, client *stream.Stream, breaker func(ended <-chan struct{}, cut func())) (serverErr, clientErr error) {
 	sc, cc := pipe(4)
 	sa, err := server.Attach(ctx)
 	require.NoError(t, err)
@@ -95,7 +95,7 @@ func number(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n))
 
 // consume receives numbered frames until the end and checks that none is missing
 // or there twice.
-func consume(t require.TestingT, ctx context.Context, s *stream.Stream, each func(n int)) int {
+func consume(ctx context.Context, t require.TestingT, s *stream.Stream, each func(n int)) int {
 	n := 0
 	for {
 		f, err := s.Recv(ctx)
@@ -145,10 +145,10 @@ func TestFramesArriveOnceAndInOrderHoweverOftenTheConnectionBreaks(t *testing.T)
 				require.NoError(rt, client.Send(ctx, stream.Stdin, append(number(i), make([]byte, size-4)...)))
 			}
 		})
-		wg.Go(func() { gotDown = consume(rt, ctx, client, moved) })
+		wg.Go(func() { gotDown = consume(ctx, rt, client, moved) })
 
 		for {
-			_, clientErr := connect(rt, ctx, server, client, func(ended <-chan struct{}, cut func()) {
+			_, clientErr := connect(ctx, rt, server, client, func(ended <-chan struct{}, cut func()) {
 				after := -1 // not any more
 				if len(cuts) > 0 {
 					after, cuts = cuts[0], cuts[1:]
@@ -180,7 +180,7 @@ func TestSenderWaitsWhenNobodyReads(t *testing.T) {
 		server, client := stream.New(stream.Server), stream.New(stream.Client)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		wg.Go(func() { _, _ = connect(t, ctx, server, client, nil) })
+		wg.Go(func() { _, _ = connect(ctx, t, server, client, nil) })
 		sent := 0
 		wg.Go(func() {
 			for server.Send(ctx, stream.Stdout, make([]byte, stream.MaxPayload)) == nil {
@@ -281,7 +281,7 @@ func TestResumeOutsideOfWhatIsKeptIsRefused(t *testing.T) {
 func TestLeavingEndsBothEnds(t *testing.T) {
 	server, client := stream.New(stream.Server), stream.New(stream.Client)
 	client.Leave()
-	serverErr, clientErr := connect(t, t.Context(), server, client, nil)
+	serverErr, clientErr := connect(t.Context(), t, server, client, nil)
 	require.ErrorIs(t, serverErr, stream.ErrLeft)
 	require.ErrorIs(t, clientErr, stream.ErrLeft)
 	_, err := server.Recv(t.Context())
@@ -314,7 +314,7 @@ func TestPayloadsAreBoundedAndCopied(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = connect(t, t.Context(), s, client, nil)
+		_, _ = connect(t.Context(), t, s, client, nil)
 	}()
 	f, err := client.Recv(t.Context())
 	require.NoError(t, err)
