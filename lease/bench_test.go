@@ -1,6 +1,7 @@
 package lease_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -21,56 +22,65 @@ func streams(b *testing.B, n int) *lease.Book {
 	return book
 }
 
-func perStreams(b *testing.B, f func(b *testing.B, book *lease.Book)) {
+// eachSize runs f with books of 1, 10 and 100 payments.
+func eachSize(b *testing.B, f func(book *lease.Book) (step func() error)) {
+	b.Helper()
 	for _, n := range []int{1, 10, 100} {
 		b.Run(fmt.Sprintf("streams=%d", n), func(b *testing.B) {
-			book := streams(b, n)
+			step := f(streams(b, n))
 			b.ReportAllocs()
 			b.ResetTimer()
-			f(b, book)
+			for b.Loop() {
+				if err := step(); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }
 
 func BenchmarkSettle(b *testing.B) {
-	perStreams(b, func(b *testing.B, book *lease.Book) {
-		for h := int64(1); b.Loop(); h++ {
-			if err := book.Settle(h); err != nil {
-				b.Fatal(err)
-			}
+	eachSize(b, func(book *lease.Book) func() error {
+		height := int64(0)
+		return func() error {
+			height++
+			return book.Settle(height)
 		}
 	})
 }
 
 func BenchmarkWithdraw(b *testing.B) {
-	perStreams(b, func(b *testing.B, book *lease.Book) {
-		for h := int64(1); b.Loop(); h++ {
-			if _, err := book.Withdraw(h, leaseID(1), 250); err != nil {
-				b.Fatal(err)
-			}
+	eachSize(b, func(book *lease.Book) func() error {
+		height := int64(0)
+		return func() error {
+			height++
+			_, err := book.Withdraw(height, leaseID(1), 250)
+			return err
 		}
 	})
 }
 
 func BenchmarkRunsOutAt(b *testing.B) {
-	perStreams(b, func(b *testing.B, book *lease.Book) {
-		for b.Loop() {
+	eachSize(b, func(book *lease.Book) func() error {
+		return func() error {
 			if book.RunsOutAt() == 0 {
-				b.Fatal("never")
+				return errors.New("never")
 			}
+			return nil
 		}
 	})
 }
 
 // BenchmarkOverdraft settles across the height at which funds run out.
 func BenchmarkOverdraft(b *testing.B) {
-	perStreams(b, func(b *testing.B, book *lease.Book) {
+	eachSize(b, func(book *lease.Book) func() error {
 		at := book.RunsOutAt() + 10
-		for b.Loop() {
+		return func() error {
 			late := lease.Load(book.Account, book.Payments)
 			if err := late.Settle(at); err != nil || late.Account.State != market.AccountOverdrawn {
-				b.Fatal(err, late.Account.State)
+				return fmt.Errorf("%s: %w", late.Account.State, err)
 			}
+			return nil
 		}
 	})
 }

@@ -21,10 +21,10 @@ func leaseID(gseq uint32) market.LeaseID {
 	return market.LeaseID{OrderID: market.OrderID{GroupID: group, OSeq: 1}, Provider: market.Address(fmt.Sprintf("provider%d", gseq))}
 }
 
-func price(t testing.TB, perBlock string) market.Price {
-	t.Helper()
+func price(tb testing.TB, perBlock string) market.Price {
+	tb.Helper()
 	d, err := market.ParseDecimal(perBlock)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return market.Price{Denom: "uact", AmountPerBlock: d}
 }
 
@@ -32,35 +32,35 @@ func uact(n uint64) market.Coin { return market.NewCoin("uact", n) }
 
 // funded returns the book of an account with a deposit by the tenant at height
 // 0, and payments for groups 1, 2, and so on.
-func funded(t testing.TB, deposit uint64, prices ...string) *lease.Book {
-	t.Helper()
+func funded(tb testing.TB, deposit uint64, prices ...string) *lease.Book {
+	tb.Helper()
 	b := lease.Open(deployment(12), 0)
-	require.NoError(t, b.Deposit(0, "tenant", uact(deposit)))
+	require.NoError(tb, b.Deposit(0, "tenant", uact(deposit)))
 	for i, p := range prices {
-		require.NoError(t, b.Start(0, leaseID(uint32(i+1)), price(t, p)))
+		require.NoError(tb, b.Start(0, leaseID(uint32(i+1)), price(tb, p)))
 	}
 	return b
 }
 
-func withdraw(t testing.TB, b *lease.Book, height int64, gseq uint32) string {
-	t.Helper()
+func withdraw(tb testing.TB, b *lease.Book, height int64, gseq uint32) string {
+	tb.Helper()
 	out, err := b.Withdraw(height, leaseID(gseq), 0)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return out.Net.Amount.String()
 }
 
-func stop(t testing.TB, b *lease.Book, height int64, gseq uint32) string {
-	t.Helper()
+func stop(tb testing.TB, b *lease.Book, height int64, gseq uint32) string {
+	tb.Helper()
 	p, out, err := b.Stop(height, leaseID(gseq), 0)
-	require.NoError(t, err)
-	require.Equal(t, market.AccountClosed, p.State)
+	require.NoError(tb, err)
+	require.Equal(tb, market.AccountClosed, p.State)
 	return out.Net.Amount.String()
 }
 
-func funds(t testing.TB, b *lease.Book) string {
-	t.Helper()
+func funds(tb testing.TB, b *lease.Book) string {
+	tb.Helper()
 	sum, err := b.Account.Funds()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return sum.Of("uact").String()
 }
 

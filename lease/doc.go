@@ -29,8 +29,7 @@
 // none are left the payment is open again. How long to wait for that is the
 // caller's (grace).
 //
-//	payment  open -> overdrawn -> open
-//	         open | overdrawn -> closed
+//	payment  open -> overdrawn -> open, open|overdrawn -> closed
 //	account  overdrawn while one of its payments is, else open; closed is final
 //	lease    active -> closed
 package lease

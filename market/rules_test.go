@@ -260,7 +260,8 @@ func TestAllReadsAListToItsEnd(t *testing.T) {
 		got = append(got, v)
 	}
 	assert.Equal(t, []int{1, 2, 3}, got)
-	for v := range market.All(list) {
+	for v, err := range market.All(list) {
+		require.NoError(t, err)
 		assert.Equal(t, 1, v)
 		break
 	}

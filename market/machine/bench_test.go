@@ -13,6 +13,7 @@ import (
 
 // bench is a market in memory whose machine is driven directly.
 type bench struct {
+	b       *testing.B
 	market  *memmarket.Market
 	machine *machine.Machine
 	at      machine.Moment
@@ -21,7 +22,7 @@ type bench struct {
 
 func newBench(b *testing.B) *bench {
 	b.Helper()
-	t := &bench{at: machine.Moment{Height: 1}}
+	t := &bench{b: b, at: machine.Moment{Height: 1}}
 	rich := market.Coins{market.NewCoin("uakt", 1<<63)}
 	m, err := memmarket.New(memmarket.Config{
 		Balances: map[market.Address]market.Coins{"tenant": rich, "provider": rich},
@@ -29,19 +30,19 @@ func newBench(b *testing.B) *bench {
 	})
 	require.NoError(b, err)
 	t.market = m
-	t.do(b, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}})
+	t.do(market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}})
 	return t
 }
 
 // do carries a message out. Now and then a block ends, so that the journal of
 // undone things stays short.
-func (t *bench) do(b *testing.B, msg market.Msg) {
+func (t *bench) do(msg market.Msg) {
 	if _, err := t.machine.Execute(t.at, msg); err != nil {
-		b.Fatal(err)
+		t.b.Fatal(err)
 	}
 	if t.ops++; t.ops%1000 == 0 {
 		if err := t.market.Advance(1); err != nil {
-			b.Fatal(err)
+			t.b.Fatal(err)
 		}
 		t.at.Height++
 	}
@@ -76,40 +77,40 @@ func BenchmarkLife(b *testing.B) {
 			t := newBench(b)
 			dseq := uint64(1)
 			for range existing {
-				t.do(b, benchDeployment(dseq))
+				t.do(benchDeployment(dseq))
 				dseq++
 			}
 			b.ReportAllocs()
 			b.ResetTimer()
 			for b.Loop() {
-				t.life(b, dseq)
+				t.life(dseq)
 				dseq++
 			}
 		})
 	}
 }
 
-func (t *bench) life(b *testing.B, dseq uint64) {
+func (t *bench) life(dseq uint64) {
 	d, bid := benchDeployment(dseq), benchBid(dseq)
-	t.do(b, d)
-	t.do(b, bid)
-	t.do(b, market.CreateLease{ID: bid.ID})
-	t.do(b, market.WithdrawLease{ID: bid.ID.Lease()})
-	t.do(b, market.CloseLease{ID: bid.ID.Lease()})
-	t.do(b, market.CloseDeployment{ID: d.ID})
+	t.do(d)
+	t.do(bid)
+	t.do(market.CreateLease{ID: bid.ID})
+	t.do(market.WithdrawLease{ID: bid.ID.Lease()})
+	t.do(market.CloseLease{ID: bid.ID.Lease()})
+	t.do(market.CloseDeployment{ID: d.ID})
 }
 
 // BenchmarkWithdrawLease is the message providers send most.
 func BenchmarkWithdrawLease(b *testing.B) {
 	t := newBench(b)
-	t.do(b, benchDeployment(1))
+	t.do(benchDeployment(1))
 	bid := benchBid(1)
-	t.do(b, bid)
-	t.do(b, market.CreateLease{ID: bid.ID})
+	t.do(bid)
+	t.do(market.CreateLease{ID: bid.ID})
 	b.ReportAllocs()
 	b.ResetTimer()
 	for b.Loop() {
-		t.do(b, market.WithdrawLease{ID: bid.ID.Lease()})
+		t.do(market.WithdrawLease{ID: bid.ID.Lease()})
 	}
 }
 
@@ -120,7 +121,7 @@ func BenchmarkCreateDeployment(b *testing.B) {
 	b.ResetTimer()
 	for b.Loop() {
 		dseq++
-		t.do(b, benchDeployment(dseq))
+		t.do(benchDeployment(dseq))
 	}
 }
 
@@ -128,7 +129,7 @@ func BenchmarkCreateDeployment(b *testing.B) {
 func BenchmarkOpenOrders(b *testing.B) {
 	t := newBench(b)
 	for dseq := range uint64(10_000) {
-		t.do(b, benchDeployment(dseq+1))
+		t.do(benchDeployment(dseq + 1))
 	}
 	b.ReportAllocs()
 	b.ResetTimer()

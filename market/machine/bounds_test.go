@@ -29,7 +29,8 @@ func TestABlockDoesABoundedNumberOfThingsByItself(t *testing.T) {
 		h.must(t, 1, benchDeployment(dseq+1))
 	}
 	open := func() (count int) {
-		for range h.Refs.Scan([]byte{byte(machine.RefOpenOrder)}, nil) {
+		for _, err := range h.Refs.Scan([]byte{byte(machine.RefOpenOrder)}, nil) {
+			require.NoError(t, err)
 			count++
 		}
 		return count

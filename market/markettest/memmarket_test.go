@@ -20,7 +20,7 @@ type world struct {
 	wrap func(market.Client) market.Client
 }
 
-func newWorld(t testing.TB, change func(*memmarket.Config)) *world {
+func newWorld(t *testing.T, change func(*memmarket.Config)) *world {
 	t.Helper()
 	cfg := memmarket.Config{Params: markettest.Params(), BlockPerSubmit: true}
 	if change != nil {

@@ -361,16 +361,16 @@ func brokenReads() []mutant {
 }
 
 // bendSubmit replaces Submit.
-func bendSubmit(f func(w *world, c market.Client, ctx context.Context, msgs ...market.Msg) (market.Receipt, error)) func(*world, market.Client) market.Client {
+func bendSubmit(f func(ctx context.Context, w *world, c market.Client, msgs ...market.Msg) (market.Receipt, error)) func(*world, market.Client) market.Client {
 	return func(w *world, c market.Client) market.Client {
-		return client{Client: c, submit: func(ctx context.Context, msgs ...market.Msg) (market.Receipt, error) { return f(w, c, ctx, msgs...) }}
+		return client{Client: c, submit: func(ctx context.Context, msgs ...market.Msg) (market.Receipt, error) { return f(ctx, w, c, msgs...) }}
 	}
 }
 
 // brokenWrites are hosts that submit wrongly.
 func brokenWrites() []mutant {
 	return []mutant{
-		{name: "carries messages out one by one", caught: "messages-go-together", wrap: bendSubmit(func(_ *world, c market.Client, ctx context.Context, msgs ...market.Msg) (receipt market.Receipt, err error) {
+		{name: "carries messages out one by one", caught: "messages-go-together", wrap: bendSubmit(func(ctx context.Context, _ *world, c market.Client, msgs ...market.Msg) (receipt market.Receipt, err error) {
 			for _, msg := range msgs {
 				if receipt, err = c.Submit(ctx, msg); err != nil {
 					return receipt, err
@@ -378,26 +378,26 @@ func brokenWrites() []mutant {
 			}
 			return receipt, nil
 		})},
-		{name: "does not look who signs", caught: "only-the-signers-messages", wrap: bendSubmit(func(w *world, _ market.Client, ctx context.Context, msgs ...market.Msg) (market.Receipt, error) {
+		{name: "does not look who signs", caught: "only-the-signers-messages", wrap: bendSubmit(func(ctx context.Context, w *world, _ market.Client, msgs ...market.Msg) (market.Receipt, error) {
 			return w.market.Client(msgs[0].Signer()).Submit(ctx, msgs...)
 		})},
-		{name: "names the block before", caught: "a-watch-misses-nothing", wrap: bendSubmit(func(_ *world, c market.Client, ctx context.Context, msgs ...market.Msg) (market.Receipt, error) {
+		{name: "names the block before", caught: "a-watch-misses-nothing", wrap: bendSubmit(func(ctx context.Context, _ *world, c market.Client, msgs ...market.Msg) (market.Receipt, error) {
 			receipt, err := c.Submit(ctx, msgs...)
 			receipt.Height--
 			return receipt, err
 		})},
-		{name: "refuses without a rule", caught: "bids-are-checked", wrap: bendSubmit(func(_ *world, c market.Client, ctx context.Context, msgs ...market.Msg) (market.Receipt, error) {
+		{name: "refuses without a rule", caught: "bids-are-checked", wrap: bendSubmit(func(ctx context.Context, _ *world, c market.Client, msgs ...market.Msg) (market.Receipt, error) {
 			receipt, err := c.Submit(ctx, msgs...)
 			if err != nil {
 				err = errors.New(err.Error())
 			}
 			return receipt, err
 		})},
-		{name: "submits after the context ended", caught: "an-ended-context-submits-nothing", wrap: bendSubmit(func(_ *world, c market.Client, ctx context.Context, msgs ...market.Msg) (market.Receipt, error) {
+		{name: "submits after the context ended", caught: "an-ended-context-submits-nothing", wrap: bendSubmit(func(ctx context.Context, _ *world, c market.Client, msgs ...market.Msg) (market.Receipt, error) {
 			_, err := c.Submit(context.WithoutCancel(ctx), msgs...)
 			return market.Receipt{}, errors.Join(err, ctx.Err())
 		})},
-		{name: "swallows a submission", caught: "update-replaces-the-hash", wrap: bendSubmit(func(_ *world, c market.Client, ctx context.Context, msgs ...market.Msg) (market.Receipt, error) {
+		{name: "swallows a submission", caught: "update-replaces-the-hash", wrap: bendSubmit(func(ctx context.Context, _ *world, c market.Client, msgs ...market.Msg) (market.Receipt, error) {
 			if _, ok := msgs[0].(market.UpdateDeployment); ok {
 				return market.Receipt{Height: 1}, nil
 			}

@@ -9,8 +9,8 @@ import (
 	"github.com/moorage-dev/moorage/market"
 )
 
-// failure carries the error of a case out of its body; see [Case.Run].
-type failure struct{ error }
+// caseError carries the error of a case out of its body; see [Case.Run].
+type caseError struct{ error }
 
 // run is one case being run.
 type run struct {
@@ -19,12 +19,12 @@ type run struct {
 }
 
 // fail ends the case.
-func (r *run) fail(format string, args ...any) { panic(failure{fmt.Errorf(format, args...)}) }
+func (r *run) fail(format string, args ...any) { panic(caseError{fmt.Errorf(format, args...)}) }
 
 // must ends the case if err is not nil.
 func (r *run) must(err error) {
 	if err != nil {
-		panic(failure{err})
+		panic(caseError{err})
 	}
 }
 

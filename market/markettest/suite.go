@@ -87,7 +87,7 @@ func (c Case) Run(ctx context.Context, w World) (err error) {
 	defer func() {
 		switch v := recover().(type) {
 		case nil:
-		case failure:
+		case caseError:
 			err = fmt.Errorf("%s: %w", c.Name, v.error)
 		default:
 			panic(v)
@@ -131,6 +131,7 @@ func Run(t *testing.T, h Harness) {
 }
 
 func (h Harness) context(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
 	if h.Context != nil {
 		return h.Context(t)
 	}
