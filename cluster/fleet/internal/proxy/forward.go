@@ -76,7 +76,7 @@ func pause(ctx context.Context) bool {
 // forward copies one connection to a replica, trying each once.
 func forward(ctx context.Context, client net.Conn, t Target, dial Dial) {
 	defer client.Close()
-	server, release := connect(ctx, "tcp", t, dial)
+	server, _, release := connect(ctx, "tcp", t, dial)
 	if server == nil {
 		return
 	}
@@ -105,19 +105,19 @@ func copyHalf(dst, src net.Conn) {
 }
 
 // connect dials replicas until one answers; nil when none does.
-func connect(ctx context.Context, network string, t Target, dial Dial) (net.Conn, func()) {
+func connect(ctx context.Context, network string, t Target, dial Dial) (net.Conn, netip.Addr, func()) {
 	var tried []netip.Addr
 	for {
 		addr, release, ok := t.Pool.Pick(tried)
 		if !ok {
-			return nil, nil
+			return nil, addr, nil
 		}
 		tried = append(tried, addr)
 		d, cancel := context.WithTimeout(ctx, dialTimeout)
 		c, err := dial(d, network, t.address(addr))
 		cancel()
 		if err == nil {
-			return c, release
+			return c, addr, release
 		}
 		release()
 	}
@@ -131,13 +131,19 @@ type udp struct {
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex // guards sessions
-	sessions map[string]net.Conn
+	sessions map[string]session
+}
+
+// session is a client's connection to a replica.
+type session struct {
+	net.Conn
+	replica netip.Addr
 }
 
 // ServeUDP forwards datagrams until the context ends, and then ends all
 // sessions and waits. pc is closed.
 func ServeUDP(ctx context.Context, pc net.PacketConn, t Target, dial Dial) {
-	u := &udp{pc: pc, target: t, dial: dial, sessions: make(map[string]net.Conn)}
+	u := &udp{pc: pc, target: t, dial: dial, sessions: make(map[string]session)}
 	stop := context.AfterFunc(ctx, func() { u.close() })
 	defer stop()
 	defer u.wg.Wait()
@@ -151,7 +157,7 @@ func ServeUDP(ctx context.Context, pc net.PacketConn, t Target, dial Dial) {
 			}
 			return
 		}
-		if s := u.session(ctx, client); s != nil {
+		if s := u.session(ctx, client); s.Conn != nil {
 			_, _ = s.Write(buf[:n]) // lost like any datagram
 		}
 	}
@@ -167,20 +173,27 @@ func (u *udp) close() {
 }
 
 // session returns the client's connection to a replica, a new one if it has
-// none; nil when no replica is there.
-func (u *udp) session(ctx context.Context, client net.Addr) net.Conn {
+// none or its replica takes no clients any more; nil when no replica is there.
+func (u *udp) session(ctx context.Context, client net.Addr) session {
+	key := client.String()
 	u.mu.Lock()
-	s, full := u.sessions[client.String()], len(u.sessions) >= MaxSessions
+	s, full := u.sessions[key], len(u.sessions) >= MaxSessions
+	if s.Conn != nil && !u.target.Pool.Has(s.replica) {
+		_ = s.Close()
+		delete(u.sessions, key)
+		s = session{}
+	}
 	u.mu.Unlock()
-	if s != nil || full {
+	if s.Conn != nil || full {
 		return s
 	}
-	s, release := connect(ctx, "udp", u.target, u.dial)
-	if s == nil {
-		return nil
+	c, replica, release := connect(ctx, "udp", u.target, u.dial)
+	if c == nil {
+		return session{}
 	}
+	s = session{c, replica}
 	u.mu.Lock()
-	u.sessions[client.String()] = s
+	u.sessions[key] = s
 	u.mu.Unlock()
 	u.wg.Go(func() {
 		defer release()
@@ -191,12 +204,14 @@ func (u *udp) session(ctx context.Context, client net.Addr) net.Conn {
 
 // answers copies what the replica says to the client until nothing came for a
 // while.
-func (u *udp) answers(s net.Conn, client net.Addr) {
+func (u *udp) answers(s session, client net.Addr) {
 	defer func() {
 		_ = s.Close()
 		u.mu.Lock()
 		defer u.mu.Unlock()
-		delete(u.sessions, client.String())
+		if u.sessions[client.String()] == s {
+			delete(u.sessions, client.String())
+		}
 	}()
 	buf := make([]byte, maxDatagram)
 	for {

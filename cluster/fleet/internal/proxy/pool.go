@@ -42,6 +42,13 @@ func (p *Pool) Len() int {
 	return len(p.addrs)
 }
 
+// Has reports whether a replica takes clients.
+func (p *Pool) Has(addr netip.Addr) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Contains(p.addrs, addr)
+}
+
 // Pick chooses the replica with the fewest clients that is not in except, in
 // turn among equals. release must be called once when the client has gone.
 func (p *Pool) Pick(except []netip.Addr) (addr netip.Addr, release func(), ok bool) {

@@ -91,7 +91,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			last = err
 		}
 		final := try >= t.tries || t.limit > 0 && time.Since(start) >= t.limit || req.Context().Err() != nil
-		if final || !t.again(req, res, err, sent) || err == nil && len(tried) >= t.route.Pool.Len() {
+		if final || !t.again(req, res, err) || err == nil && len(tried) >= t.route.Pool.Len() {
 			if err != nil {
 				return nil, err
 			}
@@ -108,19 +108,22 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *transport) try(req *http.Request, addr netip.Addr, sent *once) (*http.Response, error) {
 	out := req.Clone(req.Context())
 	out.URL.Host = net.JoinHostPort(addr.String(), strconv.Itoa(int(t.route.Port)))
-	if req.Body != nil && req.Body != http.NoBody {
+	if hasBody(req) {
 		out.Body = sent
 	}
 	return t.base.RoundTrip(out)
 }
 
+func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
+
 // again reports whether the outcome is a case for the next replica. A request
-// whose body has been read, or that may have had an effect, is not sent twice.
-func (t *transport) again(req *http.Request, res *http.Response, err error, sent *once) bool {
+// that has reached one is not sent twice if it has a body, part of which may be
+// gone, or if it may have had an effect.
+func (t *transport) again(req *http.Request, res *http.Response, err error) bool {
 	var dial *net.OpError
 	unsent := errors.As(err, &dial) && dial.Op == "dial"
 	safe := req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodOptions
-	if sent.read.Load() || !unsent && !safe && !t.cases["non_idempotent"] {
+	if !unsent && (hasBody(req) || !safe && !t.cases["non_idempotent"]) {
 		return false
 	}
 	if err == nil {
