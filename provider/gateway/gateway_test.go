@@ -461,9 +461,19 @@ func TestPageOfAnotherOriginGetsNoShell(t *testing.T) {
 	conn, got := dial(t, browser(t, s.TenantCert), s.URI()+"/lease/7/1/1/shell?service=web&cmd0=cat", http.Header{"Origin": {"https://evil.example"}})
 	require.Nil(t, conn)
 	assert.Equal(t, http.StatusForbidden, got.Status)
+	assert.Equal(t, api.CodeForbidden, errorOf(t, got.Body).Code)
+
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URI()+"/lease/7/1/1/shell?service=web&cmd0=cat", nil)
+	require.NoError(t, err)
+	req.Header.Set("Upgrade", "websocket") // and no more of a handshake
+	resp, err := browser(t, s.TenantCert).Do(req)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	assert.GreaterOrEqual(t, resp.StatusCode, 400)
+	assert.Zero(t, s.Backend.Begun(), "no command was begun")
 }
 
-func TestSilentConnectionsAreClosed(t *testing.T) {
+func TestConnectionsPerAddressAreBounded(t *testing.T) {
 	s := gatewaytest.Start(t, gateway.Config{Limits: gateway.Limits{ConnectionsPerAddress: 1}})
 	first, err := net.Dial("tcp", s.Network.Addr())
 	require.NoError(t, err)

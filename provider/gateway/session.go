@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -151,38 +153,53 @@ func (ss *sessions) find(id string, q *query, access api.Access) (*session, erro
 type feed func(ctx context.Context, st *stream.Stream) (exitCode int, err error)
 
 // upgrade turns the request into a WebSocket and serves a stream over it: the one
-// that the query names, or a new one that is filled by f.
+// that the query names, or a new one that is filled by f. Nothing is begun before
+// the handshake is done, so that a page of another origin cannot even start a
+// command whose output it may not see.
 func (g *Gateway) upgrade(w http.ResponseWriter, q *query, f feed) error {
-	s, received, err := g.session(q, f)
+	s, received, err := g.resumed(q)
 	if err != nil {
 		return err
 	}
-	if err := g.sessions.connect(s); err != nil {
-		return err
+	if s == nil {
+		if err := g.sessions.enter(q.principal.tenant); err != nil {
+			return err
+		}
 	}
-	defer g.sessions.disconnect(s, g.cfg.Limits.StreamGrace)
 	conn, err := websocket.Accept(w, q.Request, &websocket.AcceptOptions{
 		Subprotocols: []string{stream.Subprotocol},
 	})
 	if err != nil {
+		if s == nil {
+			g.sessions.leave(q.principal.tenant)
+		}
 		g.log.DebugContext(q.Context(), "websocket refused", "error", err)
 		return nil // Accept has answered
 	}
 	defer func() { _ = conn.CloseNow() }()
 	conn.SetReadLimit(stream.ReadLimit)
+	if s == nil {
+		s = g.start(q, f)
+	}
+	if g.sessions.connect(s) != nil {
+		return nil // stopping
+	}
+	defer g.sessions.disconnect(s, g.cfg.Limits.StreamGrace)
 	if g.attach(q.Context(), s, conn, received) {
 		_ = conn.Close(websocket.StatusNormalClosure, "")
 	}
 	return nil
 }
 
-// session returns the stream that the query names and where its client wants to
-// go on, or a new one.
-func (g *Gateway) session(q *query, f feed) (*session, uint64, error) {
+// resumed returns the stream that the query names and where its client wants to
+// go on; nil when it names none.
+func (g *Gateway) resumed(q *query) (*session, uint64, error) {
+	if err := sameOrigin(q.Request); err != nil {
+		return nil, 0, err
+	}
 	id := q.URL.Query().Get("stream")
 	if id == "" {
-		s, err := g.start(q, f)
-		return s, 0, err
+		return nil, 0, nil
 	}
 	received, err := unsigned(q.URL.Query().Get("received"), 64)
 	if err != nil {
@@ -190,6 +207,19 @@ func (g *Gateway) session(q *query, f feed) (*session, uint64, error) {
 	}
 	s, err := g.sessions.find(id, q, q.access(g.cfg.Provider))
 	return s, received, err
+}
+
+// sameOrigin refuses WebSockets that pages of other sites open with the
+// credentials of whoever looks at them.
+func sameOrigin(r *http.Request) error {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return nil // no browser
+	}
+	if u, err := url.Parse(origin); err != nil || !strings.EqualFold(u.Host, r.Host) {
+		return fmt.Errorf("%w: pages of other origins may not open streams", api.ErrForbidden)
+	}
+	return nil
 }
 
 // attach serves one connection and reports whether the stream came to its end.
@@ -215,12 +245,9 @@ func (g *Gateway) attach(ctx context.Context, s *session, conn *websocket.Conn, 
 	return err == nil
 }
 
-// start makes a session and the goroutine that feeds it, for which sessions.close
-// waits.
-func (g *Gateway) start(q *query, f feed) (*session, error) {
-	if err := g.sessions.enter(q.principal.tenant); err != nil {
-		return nil, err
-	}
+// start makes a session of a stream that has been counted, and the goroutine that
+// feeds it, for which sessions.close waits.
+func (g *Gateway) start(q *query, f feed) *session {
 	ctx, cancel := context.WithCancelCause(g.base)
 	ctx, stop := context.WithTimeoutCause(ctx, g.cfg.Limits.StreamAge, errTooOld)
 	s := &session{
@@ -236,7 +263,7 @@ func (g *Gateway) start(q *query, f feed) (*session, error) {
 		defer stop()
 		g.live(ctx, s, f, recheck)
 	}()
-	return s, nil
+	return s
 }
 
 // live is the life of a session: it is fed, then its end is delivered.

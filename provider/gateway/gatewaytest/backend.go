@@ -37,6 +37,7 @@ type Backend struct {
 	fault     error
 	lines     []driver.LogLine
 	changed   chan struct{}
+	begun     int
 	killed    int
 }
 
@@ -79,6 +80,13 @@ func (b *Backend) Print(n int) {
 	}
 	close(b.changed)
 	b.changed = make(chan struct{})
+}
+
+// Begun counts commands that were begun.
+func (b *Backend) Begun() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.begun
 }
 
 // Killed counts commands that ended because their context did.
@@ -237,6 +245,9 @@ func (b *Backend) Exec(ctx context.Context, id market.LeaseID, x driver.Exec) (i
 	if x.Service != "web" {
 		return 0, fmt.Errorf("service %q: %w", x.Service, driver.ErrNotFound)
 	}
+	b.mu.Lock()
+	b.begun++
+	b.mu.Unlock()
 	code, err := b.run(ctx, x)
 	if ctx.Err() != nil {
 		b.mu.Lock()
