@@ -1,7 +1,6 @@
 package market
 
 import (
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -22,8 +21,8 @@ const (
 // provider; words that are expired at now, or of auditors nobody asked for, do
 // not count. The error is a [RuleError] of kind [ErrMismatch].
 //
-// A required key may hold "*" for any part of a key between slashes; values
-// must be equal. With signers, every one of AllOf and at least one of AnyOf
+// A required key may hold "*" for anything between two slashes; values must be
+// equal. With signers, every one of AllOf and at least one of AnyOf
 // must have signed all required attributes. The attributes of a volume must be
 // found together under one number of [CapabilityStorage]; of the attributes of
 // a GPU, which are alternatives, one under [CapabilityGPU].
@@ -34,9 +33,10 @@ func (g GroupSpec) Match(p Provider, audits []Audit, now time.Time) error {
 	if err := g.Requirements.signed(p.Owner, audits, now); err != nil {
 		return err
 	}
+	stores := storesOf(p.Attributes)
 	for _, u := range g.Units {
 		for _, v := range u.Storage {
-			if !storageIn(v, p.Attributes) {
+			if !storedIn(v, stores) {
 				return Refuse(ErrMismatch, "bid-storage", "provider %s has no storage for volume %q", p.Owner, v.Name)
 			}
 		}
@@ -85,26 +85,50 @@ func (a Attribute) in(have Attributes, prefix string) bool {
 	})
 }
 
-// keyMatches matches a key with a pattern in which "*" stands for any part
-// without a slash. Keys hold no other character that [path.Match] knows.
+// keyMatches matches a key with a pattern, part by part between slashes. A part
+// of the pattern may hold one "*", which stands for anything in that place. It
+// takes one pass: both come from strangers.
 func keyMatches(pattern, k string) bool {
-	ok, err := path.Match(pattern, k)
-	return err == nil && ok
+	for {
+		want, restPattern, morePattern := strings.Cut(pattern, "/")
+		have, restKey, moreKey := strings.Cut(k, "/")
+		head, tail, star := strings.Cut(want, "*")
+		switch {
+		case !star && want != have:
+			return false
+		case star && (len(have) < len(head)+len(tail) || !strings.HasPrefix(have, head) || !strings.HasSuffix(have, tail)):
+			return false
+		case !morePattern || !moreKey:
+			return morePattern == moreKey
+		}
+		pattern, k = restPattern, restKey
+	}
 }
 
-func storageIn(v Volume, have Attributes) bool {
+// storesOf returns the kinds of storage a provider states, each with its
+// attributes without the prefix.
+func storesOf(have Attributes) map[string]Attributes {
+	stores := make(map[string]Attributes)
+	for _, h := range have {
+		rest, ok := strings.CutPrefix(h.Key, CapabilityStorage)
+		if number, k, more := strings.Cut(rest, "/"); ok && more {
+			stores[number] = append(stores[number], Attribute{k, h.Value})
+		}
+	}
+	return stores
+}
+
+// storedIn reports whether one of the stores has all that a volume asks for.
+func storedIn(v Volume, stores map[string]Attributes) bool {
 	if len(v.Attributes) == 0 {
 		return true
 	}
-	return slices.ContainsFunc(have, func(h Attribute) bool {
-		rest, ok := strings.CutPrefix(h.Key, CapabilityStorage)
-		number, _, more := strings.Cut(rest, "/")
-		if !ok || !more {
-			return false
+	for _, store := range stores {
+		if _, ok := v.Attributes.in(store); ok {
+			return true
 		}
-		prefix := CapabilityStorage + number + "/"
-		return !slices.ContainsFunc(v.Attributes, func(a Attribute) bool { return !a.in(have, prefix) })
-	})
+	}
+	return false
 }
 
 func gpuIn(want, have Attributes) bool {

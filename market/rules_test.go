@@ -2,12 +2,15 @@ package market_test
 
 import (
 	"errors"
+	"fmt"
+	"path"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/moorage-dev/moorage/market"
 )
@@ -73,6 +76,58 @@ func TestGroupsAreCheckedAgainstTheLimits(t *testing.T) {
 			assert.Equal(t, rule, re.Rule)
 			assert.True(t, errors.Is(err, market.ErrInvalid) || errors.Is(err, market.ErrLimit))
 		}
+	}
+}
+
+func TestAttributeKeys(t *testing.T) {
+	for key, ok := range map[string]bool{
+		"region": true, "a/b_c.d-e": true, "vendor/nvidia/model/*": true, "a*/b*c": true, "1": true,
+		"": false, "a b": false, "a**": false, "*x*": false, "ä": false, strings.Repeat("x", 129): false,
+	} {
+		err := market.Attributes{{Key: key}}.Validate(1)
+		assert.Equal(t, ok, err == nil, "%q: %v", key, err)
+	}
+}
+
+// A star is what path.Match makes of it.
+func TestAStarMatchesAsInPaths(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		pattern := rapid.StringMatching(`[ab/]{0,2}\*?[ab]{0,2}(/[ab]{0,2}\*?[ab]{0,2})?`).Draw(t, "pattern")
+		key := rapid.StringMatching(`[ab/]{0,6}`).Draw(t, "key")
+		want, err := path.Match(pattern, key)
+		require.NoError(t, err)
+		g := group()
+		g.Requirements.Attributes = market.Attributes{{Key: pattern}}
+		got := g.Match(market.Provider{Attributes: market.Attributes{{Key: key}}}, nil, time.Time{}) == nil
+		require.Equal(t, want, got, "pattern %q, key %q", pattern, key)
+	})
+}
+
+// BenchmarkMatch is the dearest match that the limits allow: everything is
+// compared with everything.
+func BenchmarkMatch(b *testing.B) {
+	p := market.Provider{Owner: "p"}
+	for i := range 50 {
+		p.Attributes = append(p.Attributes, market.Attribute{Key: fmt.Sprintf("%s%d/%s", market.CapabilityStorage, i, strings.Repeat("a/", 40)), Value: "x"},
+			market.Attribute{Key: fmt.Sprintf("%s%s%d", market.CapabilityGPU, strings.Repeat("a/", 40), i), Value: "x"})
+	}
+	keys := func(n int) (as market.Attributes) {
+		for i := range n {
+			as = append(as, market.Attribute{Key: strings.Repeat("*/", 40) + strings.Repeat("*", i&1), Value: "x"})
+		}
+		return as
+	}
+	g := market.GroupSpec{}
+	for range 20 {
+		u := market.ResourceUnit{Resources: market.Resources{GPU: market.GPU{Units: 1, Attributes: append(keys(63), market.Attribute{Key: strings.Repeat("*/", 40) + "*", Value: "x"})}}}
+		for range 16 {
+			u.Storage = append(u.Storage, market.Volume{Attributes: keys(8)})
+		}
+		g.Units = append(g.Units, u)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = g.Match(p, nil, time.Time{})
 	}
 }
 

@@ -17,6 +17,16 @@ const MaxTextLength = 256
 // MaxAttributeKeyLength bounds the key of an attribute in bytes.
 const MaxAttributeKeyLength = 128
 
+// Bounds on the attributes of one resource of a unit, whatever the limits of a
+// market allow: each is compared with every attribute of a provider.
+const (
+	// MaxResourceAttributes is for CPU, memory and GPU; the longest lists are of
+	// acceptable GPU models.
+	MaxResourceAttributes = 64
+	// MaxVolumeAttributes is for a volume; published documents use two.
+	MaxVolumeAttributes = 8
+)
+
 // Validate checks the form of the ID. The error wraps [ErrInvalid].
 func (id DeploymentID) Validate() error {
 	if err := id.Owner.Validate(); err != nil {
@@ -96,7 +106,7 @@ func (u ResourceUnit) validate(l Limits) error {
 		}
 	}
 	for _, as := range []Attributes{u.CPU.Attributes, u.Memory.Attributes, u.GPU.Attributes} {
-		if err := as.Validate(int(l.MaxAttributes)); err != nil {
+		if err := as.Validate(min(int(l.MaxAttributes), MaxResourceAttributes)); err != nil {
 			return err
 		}
 	}
@@ -120,7 +130,7 @@ func (u ResourceUnit) validateStorage(l Limits) error {
 			return Refuse(ErrLimit, "unit-storage", "unit %d: volume %q of %d bytes: want at least 1 and at most %d in all", u.ID, v.Name, v.Bytes, l.MaxStorageBytes)
 		}
 		sum += v.Bytes
-		if err := v.Attributes.Validate(int(l.MaxAttributes)); err != nil {
+		if err := v.Attributes.Validate(min(int(l.MaxAttributes), MaxVolumeAttributes)); err != nil {
 			return err
 		}
 	}
@@ -140,8 +150,8 @@ func (r Requirements) validate(l Limits) error {
 }
 
 // Validate checks a list of attributes: at most so many, keys of 1 to
-// [MaxAttributeKeyLength] letters, digits or any of "_/.-*", each once, values
-// of at most [MaxTextLength] bytes of text. Each fault is a [RuleError].
+// [MaxAttributeKeyLength] letters, digits or any of "_/.-*" with at most one "*"
+// between two slashes, each key once, values of at most [MaxTextLength] bytes of text. Each fault is a [RuleError].
 func (as Attributes) Validate(most int) error {
 	if len(as) > most {
 		return Refuse(ErrLimit, "attributes", "%d attributes, at most %d", len(as), most)
@@ -161,10 +171,14 @@ func (as Attributes) Validate(most int) error {
 
 func attributeKey(s string) bool {
 	ok := s != "" && len(s) <= MaxAttributeKeyLength
+	stars := 0
 	for i := 0; ok && i < len(s); i++ {
 		switch c := s[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case c == '_', c == '/', c == '.', c == '-', c == '*':
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '.', c == '-':
+		case c == '/':
+			stars = 0
+		case c == '*' && stars == 0:
+			stars++
 		default:
 			ok = false
 		}

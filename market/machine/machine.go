@@ -4,9 +4,9 @@ import (
 	"github.com/moorage-dev/moorage/market"
 )
 
-// MaxTimersPerBlock bounds what EndBlock does: each timer touches one order or
-// one account.
-const MaxTimersPerBlock = 1000
+// MaxTimersPerBlock bounds what EndBlock does, for which nobody pays: each timer
+// touches one order with its bids, or one account with its leases.
+const MaxTimersPerBlock = 250
 
 // Machine carries messages out. It holds no state of its own: a host may make
 // one per message. It is not safe for concurrent use.
