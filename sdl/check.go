@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
 // checker judges a whole document: what one place says against the rules and
@@ -26,10 +28,12 @@ type checker struct {
 	// undefined is set when a deployed service does not exist.
 	undefined bool
 	totals    []groupTotals // by placement
-	ports     map[portKey]portUse
-	hosts     map[string]string
-	denom     string
-	global    bool
+	// prices finds the prices of each placement, made when first used.
+	prices []nameIndex
+	ports  map[portKey]portUse
+	hosts  map[string]string
+	denom  string
+	global bool
 }
 
 func newChecker(r *reporter, doc *Document) *checker {
@@ -45,6 +49,7 @@ func newChecker(r *reporter, doc *Document) *checker {
 		badCompute:    make([]bool, len(doc.Compute)),
 		usedEndpoints: make([]bool, len(doc.Endpoints)),
 		totals:        make([]groupTotals, len(doc.Placement)),
+		prices:        make([]nameIndex, len(doc.Placement)),
 	}
 }
 
@@ -75,6 +80,9 @@ func indexNames[T any](list []T, name func(*T) string) nameIndex {
 	}
 	return x
 }
+
+// made reports whether the index was filled.
+func (x *nameIndex) made() bool { return x.byKey != nil || x.names != nil }
 
 func (x *nameIndex) find(name string) (int, bool) {
 	if x.byKey != nil {
@@ -124,6 +132,13 @@ func (d *Deployment) sortedPlacements() []ServicePlacement {
 }
 
 func (c *checker) run() {
+	if size := c.manifestSize(); size > manifest.MaxEncodedBytes {
+		c.add(problem{
+			rule: ruleLimitManifest, pos: c.rootPos("deployment"), path: "deployment",
+			msg: fmt.Sprintf("the manifest would have about %d bytes; at most %d", size, manifest.MaxEncodedBytes),
+		})
+		return
+	}
 	for i := range c.doc.Compute {
 		c.profile(&c.doc.Compute[i])
 	}
@@ -207,7 +222,7 @@ func (c *checker) pair(dep *Deployment, svc *Service, p *ServicePlacement) {
 	if okCompute && okPlacement {
 		c.totals[pi].incomplete = c.totals[pi].incomplete || c.badCompute[ci]
 		c.accumulate(svc, p, pi, &c.doc.Compute[ci])
-		c.usedPrice(&c.doc.Placement[pi], dep, p)
+		c.usedPrice(pi, dep, p)
 	}
 	c.count(dep, p)
 }
@@ -272,7 +287,7 @@ func (c *checker) anyPlacement() bool {
 func (c *checker) nearDeployment(name string) string {
 	best := ""
 	for i := range c.doc.Deployment {
-		if i > maxSuggestNames {
+		if i > maxSuggestNames || c.full {
 			break
 		}
 		dep := c.doc.Deployment[i].Service
@@ -284,11 +299,11 @@ func (c *checker) nearDeployment(name string) string {
 }
 
 // maxSuggestNames bounds the names compared for a suggestion.
-const maxSuggestNames = 200
+const maxSuggestNames = 100
 
 // near returns the name of the list that is nearest to s.
 func (c *checker) near(s string, x *nameIndex) string {
-	if len(x.byKey) > maxSuggestNames {
+	if len(x.byKey) > maxSuggestNames || c.full {
 		return ""
 	}
 	best := ""
@@ -302,7 +317,7 @@ func (c *checker) near(s string, x *nameIndex) string {
 
 // posOf returns where the value of a key of a mapping stands, else of.
 func (c *checker) posOf(n int32, key string, or Pos) Pos {
-	if c.doc.tree == nil || n == 0 {
+	if c.doc.tree == nil || n == 0 || c.full {
 		return or
 	}
 	if v := c.doc.tree.child(n, key); v != 0 {
@@ -313,7 +328,7 @@ func (c *checker) posOf(n int32, key string, or Pos) Pos {
 
 // posItem returns where the i-th item of a list under key stands.
 func (c *checker) posItem(n int32, key string, i int, or Pos) Pos {
-	if c.doc.tree == nil || n == 0 {
+	if c.doc.tree == nil || n == 0 || c.full {
 		return or
 	}
 	v := c.doc.tree.child(n, key)

@@ -139,10 +139,11 @@ func (c *checker) mounts(s *Service, cp *ComputeProfile) {
 	var mounted map[string]*Mount
 	if s.Params != nil && len(s.Params.Storage) > 0 {
 		mounted = make(map[string]*Mount, len(s.Params.Storage))
+		volumes := indexNames(cp.Storage, func(v *Volume) string { return v.Name })
 		for i := range s.Params.Storage {
 			m := &s.Params.Storage[i]
 			mounted[m.Volume] = m
-			c.mount(s, m, cp)
+			c.mount(s, m, cp, &volumes)
 		}
 	}
 	for i := range cp.Storage {
@@ -160,16 +161,13 @@ func (c *checker) mounts(s *Service, cp *ComputeProfile) {
 	}
 }
 
-func (c *checker) mount(s *Service, m *Mount, cp *ComputeProfile) {
-	for i := range cp.Storage {
+func (c *checker) mount(s *Service, m *Mount, cp *ComputeProfile, volumes *nameIndex) {
+	if i, ok := volumes.find(m.Volume); ok {
 		v := &cp.Storage[i]
-		if v.Name != m.Volume {
-			continue
-		}
 		if m.ReadOnly && v.Attributes != nil && v.Attributes.Class == storageClassRAM {
 			c.add(problem{
 				rule: ruleRAMReadOnly, lax: c.doc.Dialect() == Dialect20, pos: c.posOf(m.node, "readOnly", m.Pos),
-				path: joinPath("services", s.Name, "params", "storage", m.Volume, "readOnly"), msg: "a volume of class ram cannot be read-only", allowed: "false",
+				path: joinPath("services", s.Name, "params", "storage", m.Volume, "readOnly"), msg: "a volume of class ram cannot be read-only", words: "false",
 			})
 		}
 		return
@@ -177,13 +175,12 @@ func (c *checker) mount(s *Service, m *Mount, cp *ComputeProfile) {
 	if c.shapeErrors > 0 && len(cp.Storage) == 0 {
 		return
 	}
-	names := make([]string, 0, len(cp.Storage))
-	for i := range cp.Storage {
-		names = append(names, cp.Storage[i].Name)
-	}
-	x := nameIndex{names: names}
-	c.add(problem{
+	p := problem{
 		rule: ruleVolumeUndefined, pos: m.Pos, path: joinPath("services", s.Name, "params", "storage", m.Volume),
-		msg: "profile " + quote(cp.Name) + " has no volume named " + quote(m.Volume), allowed: strings.Join(names, " | "), suggestion: c.near(m.Volume, &x),
-	})
+		msg: "profile " + quote(cp.Name) + " has no volume named " + quote(m.Volume), suggestion: c.near(m.Volume, volumes),
+	}
+	if len(cp.Storage) <= smallIndex {
+		p.allowed = strings.Join(volumes.names, " | ")
+	}
+	c.add(p)
 }

@@ -12,15 +12,15 @@ func (c *checker) profile(p *ComputeProfile) {
 	at := func(parts ...any) string {
 		return joinPath(append([]any{"profiles", "compute", p.Name, "resources"}, parts...)...)
 	}
-	for i := range p.Storage {
-		for j := range i {
-			if p.Storage[j].Name == p.Storage[i].Name {
-				v := &p.Storage[i]
+	if len(p.Storage) > 1 {
+		x := indexNames(p.Storage, func(v *Volume) string { return v.Name })
+		for i := range p.Storage {
+			v := &p.Storage[i]
+			if j, _ := x.find(v.Name); j != i {
 				c.add(problem{
 					rule: ruleVolumeDuplicate, pos: c.posOf(v.node, "name", v.Pos), path: at("storage", i, "name"),
-					msg: "two volumes are called " + quote(v.Name), allowed: "a name of its own for every volume; one without a name is called default | none",
+					msg: "two volumes are called " + quote(v.Name), allowed: "a name of its own for every volume; one without a name is called default",
 				})
-				break
 			}
 		}
 	}
@@ -198,15 +198,17 @@ func (c *checker) placementProfile(p *PlacementProfile) {
 }
 
 // usedPrice checks the price of a profile where it is used.
-func (c *checker) usedPrice(pl *PlacementProfile, dep *Deployment, p *ServicePlacement) {
+func (c *checker) usedPrice(pi int, dep *Deployment, p *ServicePlacement) {
+	pl := &c.doc.Placement[pi]
 	path := func(key ...any) string {
 		return joinPath(append([]any{"profiles", "placement", pl.Name, "pricing", p.Profile}, key...)...)
 	}
 	var pr *ProfilePrice
-	for i := range pl.Pricing {
-		if pl.Pricing[i].Profile == p.Profile {
-			pr = &pl.Pricing[i]
-		}
+	if !c.prices[pi].made() {
+		c.prices[pi] = pl.priceIndex()
+	}
+	if i, ok := c.prices[pi].find(p.Profile); ok {
+		pr = &pl.Pricing[i]
 	}
 	if pr == nil || pr.unset {
 		c.add(problem{
@@ -231,9 +233,14 @@ func (c *checker) usedPrice(pl *PlacementProfile, dep *Deployment, p *ServicePla
 	}
 }
 
+// priceIndex finds prices by profile.
+func (p *PlacementProfile) priceIndex() nameIndex {
+	return indexNames(p.Pricing, func(pr *ProfilePrice) string { return pr.Profile })
+}
+
 func (c *checker) nearPrice(pl *PlacementProfile, profile string) string {
 	for i := range pl.Pricing {
-		if name := pl.Pricing[i].Profile; i < maxSuggestNames && suggestWord(name, profile) != "" && !strings.Contains(profile, " ") {
+		if name := pl.Pricing[i].Profile; i < maxSuggestNames && !c.full && suggestWord(name, profile) != "" && !strings.Contains(profile, " ") {
 			if _, ok := c.compute.find(name); !ok {
 				return "pricing." + clip(name) + " to be " + clip(profile)
 			}

@@ -155,7 +155,7 @@ func (c *checker) httpOptions(e *Expose, at func(string) Pos, path func(string) 
 
 // posIn returns where a key of the mapping under another key stands.
 func (c *checker) posIn(n int32, outer, inner string, or Pos) Pos {
-	if c.doc.tree == nil || n == 0 {
+	if c.doc.tree == nil || n == 0 || c.full {
 		return or
 	}
 	o := c.doc.tree.child(n, outer)
@@ -219,7 +219,7 @@ func (c *checker) hostnames(s *Service) {
 				continue
 			}
 			where := joinPath("services", s.Name, "expose", i, "accept", j)
-			for range max(1, len(e.To)) {
+			for range min(2, max(1, len(e.To))) { // twice is once too often
 				c.useHost(s, i, j, where)
 			}
 		}

@@ -125,6 +125,7 @@ type builder struct {
 	sequence                     map[string]uint32
 	groups                       []group
 	resources                    []market.Resources // by compute profile, made when first used
+	prices                       []nameIndex        // by placement
 	nextCases                    []string           // the default
 }
 
@@ -143,6 +144,7 @@ func (b *builder) build(res *Result) {
 	b.sequence = b.sequenceNumbers(order)
 	b.groups = make([]group, len(b.doc.Placement))
 	b.resources = make([]market.Resources, len(b.doc.Compute))
+	b.prices = make([]nameIndex, len(b.doc.Placement))
 	b.nextCases = []string{"error", "timeout"}
 	b.reserve()
 	for _, di := range order {
@@ -151,7 +153,7 @@ func (b *builder) build(res *Result) {
 		for _, p := range dep.sortedPlacements() {
 			pi, _ := b.placement.find(p.Placement)
 			ci, _ := b.compute.find(p.Profile)
-			b.add(&b.doc.Services[si], &b.doc.Placement[pi], &b.groups[pi], ci, p)
+			b.add(&b.doc.Services[si], pi, ci, p)
 		}
 	}
 	used := 0
@@ -239,9 +241,11 @@ func (b *builder) eachTarget(order []int, visit func(*ExposeTo)) {
 }
 
 // add puts a service into the group of a placement.
-func (b *builder) add(s *Service, pl *PlacementProfile, g *group, ci int, p ServicePlacement) {
+func (b *builder) add(s *Service, pi, ci int, p ServicePlacement) {
+	pl, g := &b.doc.Placement[pi], &b.groups[pi]
 	if !g.used {
 		g.used = true
+		b.prices[pi] = pl.priceIndex()
 		g.spec.Name, g.manifest.Name = pl.Name, pl.Name
 		g.spec.Requirements = market.Requirements{SignedBy: pl.SignedBy, Attributes: pl.Attributes}
 	}
@@ -256,7 +260,7 @@ func (b *builder) add(s *Service, pl *PlacementProfile, g *group, ci int, p Serv
 	}
 	res := *b.profile(ci)
 	res.Endpoints = endpoints
-	res.ID = g.unit(b.doc.Dialect(), ci, res, priceOf(pl, p.Profile), p.Count)
+	res.ID = g.unit(b.doc.Dialect(), ci, res, b.price(pi, p.Profile), p.Count)
 	g.manifest.Services = append(g.manifest.Services, manifest.Service{
 		Name: s.Name, Image: s.Image, Command: s.Command, Args: s.Args, Env: s.Env,
 		Resources: res, Count: p.Count, Expose: exposes, Params: s.Params.manifest(),
@@ -299,11 +303,9 @@ func (g *group) unit(dialect Dialect, ci int, res market.Resources, price market
 	return res.ID
 }
 
-func priceOf(pl *PlacementProfile, profile string) market.Price {
-	for i := range pl.Pricing {
-		if pl.Pricing[i].Profile == profile {
-			return pl.Pricing[i].Price
-		}
+func (b *builder) price(pi int, profile string) market.Price {
+	if i, ok := b.prices[pi].find(profile); ok {
+		return b.doc.Placement[pi].Pricing[i].Price
 	}
 	return market.Price{}
 }

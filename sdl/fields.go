@@ -93,7 +93,10 @@ func (it *fieldIter) step() bool {
 func (d *decoder) unknownKey(k int32, key, keys string, lax bool) {
 	p := problem{
 		rule: ruleUnknownKey, pos: d.pos(k), path: d.pathString(), lax: lax,
-		msg: "unknown key " + quote(key), words: keys, suggestion: suggestKey(key, keys),
+		msg: "unknown key " + quote(key), words: keys,
+	}
+	if !d.full {
+		p.suggestion = suggestKey(key, keys)
 	}
 	if keys == computeKeys && isWord(key, resourcesKeys) {
 		p.suggestion = computeKeys + "." + key

@@ -114,6 +114,7 @@ func (l *layout) flowEnd(line, col int) int {
 func (l *layout) emit() (string, bool) {
 	var b strings.Builder
 	var open []column // blocks that the last block line is inside of
+	following := l.followingBlocks()
 	blank := false
 	for i, line := range l.lines {
 		p := &l.plan[i]
@@ -136,11 +137,24 @@ func (l *layout) emit() (string, bool) {
 			}
 			b.WriteString(text)
 		default:
-			b.WriteString(l.commentText(i, open))
+			b.WriteString(l.commentText(i, open, following[i]))
 		}
 		b.WriteByte('\n')
 	}
 	return b.String(), true
+}
+
+// followingBlocks gives for each line the next block line after it.
+func (l *layout) followingBlocks() []int {
+	next := make([]int, len(l.plan))
+	last := len(l.plan)
+	for i := len(l.plan) - 1; i >= 0; i-- {
+		next[i] = last
+		if l.plan[i].kind == blockLine {
+			last = i
+		}
+	}
+	return next
 }
 
 // openAt returns the blocks that are open after a block line: those before it
@@ -203,7 +217,7 @@ func shift(line string, by int) (string, bool) {
 
 // commentText indents a comment like the block that it stood under: one of the
 // open ones, or the one of the next block line.
-func (l *layout) commentText(i int, open []column) string {
+func (l *layout) commentText(i int, open []column, following int) string {
 	was := indentOf(l.lines[i])
 	best, found := column{}, false
 	consider := func(c column) {
@@ -214,11 +228,8 @@ func (l *layout) commentText(i int, open []column) string {
 	for _, c := range open {
 		consider(c)
 	}
-	for j := i + 1; j < len(l.lines); j++ {
-		if l.plan[j].kind == blockLine {
-			consider(column{l.plan[j].old, l.plan[j].indent})
-			break
-		}
+	if following < len(l.plan) {
+		consider(column{l.plan[following].old, l.plan[following].indent})
 	}
 	return strings.Repeat(" ", best.indent) + strings.TrimRight(strings.TrimLeft(l.lines[i], " "), " ")
 }

@@ -27,7 +27,7 @@ func (m Manifest) Version() (market.Hash, error) {
 func (m Manifest) MarshalJSON() ([]byte, error) {
 	b := m.AppendCanonical(make([]byte, 0, m.sizeHint()))
 	if len(b) > MaxEncodedBytes {
-		return nil, tooLarge(len(b))
+		return nil, tooLarge(len(b), MaxEncodedBytes)
 	}
 	return b, nil
 }

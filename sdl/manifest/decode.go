@@ -36,11 +36,11 @@ func (e *DecodeError) Unwrap() error { return market.ErrInvalid }
 
 // UnmarshalJSON reads the canonical form or any equal JSON. Unknown keys are
 // refused: they would be lost from the hash. nil and empty lists are kept
-// apart. At most [MaxEncodedBytes] are read. The error is a [*DecodeError] or
+// apart. At most [MaxDecodedBytes] are read. The error is a [*DecodeError] or
 // wraps [market.ErrLimit]. m is changed only on success.
 func (m *Manifest) UnmarshalJSON(b []byte) error {
-	if len(b) > MaxEncodedBytes {
-		return tooLarge(len(b))
+	if len(b) > MaxDecodedBytes {
+		return tooLarge(len(b), MaxDecodedBytes)
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
@@ -59,10 +59,10 @@ func (m *Manifest) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Read decodes a manifest from r, reading at most [MaxEncodedBytes]. The error
+// Read decodes a manifest from r, reading at most [MaxDecodedBytes]. The error
 // is that of r, a [*DecodeError], or wraps [market.ErrLimit].
 func Read(r io.Reader) (Manifest, error) {
-	b, err := io.ReadAll(io.LimitReader(r, MaxEncodedBytes+1))
+	b, err := io.ReadAll(io.LimitReader(r, MaxDecodedBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("manifest: reading: %w", err)
 	}

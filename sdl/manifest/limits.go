@@ -7,10 +7,13 @@ import (
 )
 
 const (
-	// MaxEncodedBytes bounds the JSON form of a manifest, read or written:
-	// 32 MiB, several hundred times the largest published one, so that a
-	// provider can hold what any tenant sends.
-	MaxEncodedBytes = 32 << 20
+	// MaxEncodedBytes bounds the JSON form of a manifest that is written or
+	// hashed: 128 MiB, what the largest document compiles to. A document can
+	// name its services many times, so the bound is on the result.
+	MaxEncodedBytes = 128 << 20
+	// MaxDecodedBytes bounds the JSON form that is read: 16 MiB, a hundred times
+	// the largest published one, so that a provider can hold what tenants send.
+	MaxDecodedBytes = 16 << 20
 	// MaxMismatches bounds the differences that [Check] collects: more of them
 	// help nobody, and a hostile manifest must not grow the answer.
 	MaxMismatches = 100
@@ -20,6 +23,6 @@ const (
 	MaxPort = 65535
 )
 
-func tooLarge(n int) error {
-	return fmt.Errorf("manifest: encoding: %w: %d bytes, at most %d", market.ErrLimit, n, MaxEncodedBytes)
+func tooLarge(n, most int) error {
+	return fmt.Errorf("manifest: %w: %d bytes, at most %d", market.ErrLimit, n, most)
 }
