@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -25,6 +26,8 @@ func (s *Store) fetch(ctx context.Context, im v1.Image, progress func(done, tota
 	if err != nil {
 		return r, err
 	}
+	s.pruning.RLock() // what is fetched stays until it is recorded
+	defer s.pruning.RUnlock()
 	layers, err := im.Layers()
 	if err != nil || len(layers) != len(r.DiffIDs) {
 		return r, fmt.Errorf("damaged image: %d layers for %d in its configuration: %w", len(layers), len(r.DiffIDs), errors.Join(err, runtime.ErrImage))
@@ -110,7 +113,11 @@ func (s *Store) fetchLayer(ctx context.Context, l v1.Layer, diffID string, m *me
 	if err := os.RemoveAll(partial); err != nil {
 		return err
 	}
-	if err := s.streamLayer(ctx, l, diffID, partial, budget); err != nil {
+	unpacked, err := s.streamLayer(ctx, l, diffID, partial, budget)
+	if err == nil {
+		err = os.WriteFile(s.layerDir(diffID)+sizeSuffix, strconv.AppendInt(nil, unpacked, 10), 0o600)
+	}
+	if err != nil {
 		_ = os.RemoveAll(partial)
 		return fmt.Errorf("layer %s: %w", diffID, err)
 	}
@@ -118,29 +125,31 @@ func (s *Store) fetchLayer(ctx context.Context, l v1.Layer, diffID string, m *me
 	return os.Rename(partial, s.layerDir(diffID))
 }
 
-func (s *Store) streamLayer(ctx context.Context, l v1.Layer, diffID, dir string, budget *atomic.Int64) error {
+// streamLayer downloads, checks and unpacks, and says how many bytes of files.
+func (s *Store) streamLayer(ctx context.Context, l v1.Layer, diffID, dir string, budget *atomic.Int64) (int64, error) {
 	body, err := l.Uncompressed()
 	if err != nil {
-		return fmt.Errorf("%w: %w", err, runtime.ErrImage)
+		return 0, fmt.Errorf("%w: %w", err, runtime.ErrImage)
 	}
 	defer func() { _ = body.Close() }()
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
+		return 0, err
 	}
 	if err := os.Chmod(dir, 0o755); err != nil { // whatever the umask
-		return err
+		return 0, err
 	}
 	in := &verifier{ctx: ctx, r: body, hash: sha256.New(), budget: budget}
-	if err := unpack(dir, in, s.cfg.MaxImageBytes); err != nil {
-		return err
+	unpacked, err := unpack(dir, in, s.cfg.MaxImageBytes)
+	if err != nil {
+		return 0, err
 	}
 	if _, err := io.Copy(io.Discard, in); err != nil { // what follows the end of the archive counts for the digest
-		return fmt.Errorf("%w: %w", err, runtime.ErrImage)
+		return 0, fmt.Errorf("%w: %w", err, runtime.ErrImage)
 	}
 	if got := "sha256:" + hex.EncodeToString(in.hash.Sum(nil)); got != diffID {
-		return fmt.Errorf("content has digest %s: %w", got, runtime.ErrImage)
+		return 0, fmt.Errorf("content has digest %s: %w", got, runtime.ErrImage)
 	}
-	return nil
+	return unpacked, nil
 }
 
 // verifier hashes, bounds and interrupts a stream.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -360,4 +361,68 @@ func TestLayersOfAnInterruptedPullAreSweptAtOpening(t *testing.T) {
 	require.NoError(t, err)
 	_, err = os.Stat(left)
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestPruningTakesWhatWasNotWantedLongestAndNothingInUse(t *testing.T) {
+	needRoot(t)
+	srv := serve(t)
+	base := layer(t, file("base", strings.Repeat("b", 1<<16)))
+	var at string
+	s := open(t, func(c *image.Config) { at = c.Dir })
+	var digests []string
+	for i, name := range []string{"oldest", "used", "newest"} {
+		im := build(t, goruntime.GOARCH, base, layer(t, file(name, strings.Repeat(name[:1], 1<<20))))
+		d := pull(t, s, srv.push(t, name+":1", im))
+		digests = append(digests, d.Digest)
+		when := time.Now().Add(time.Duration(i-10) * time.Hour)
+		require.NoError(t, os.Chtimes(filepath.Join(at, "images", strings.TrimPrefix(d.Digest, "sha256:")+".json"), when, when))
+	}
+	freed, err := s.Prune(3<<20+1<<16, nil)
+	require.NoError(t, err)
+	require.Zero(t, freed, "within the bound nothing goes")
+
+	freed, err = s.Prune(1<<20+1<<16, digests[1:2])
+	require.NoError(t, err)
+	require.Equal(t, int64(2<<20), freed, "the layer that all share stays")
+	_, err = s.Image(digests[0])
+	require.ErrorIs(t, err, runtime.ErrImage)
+	_, err = s.Image(digests[2])
+	require.ErrorIs(t, err, runtime.ErrImage)
+	d, err := s.Image(digests[1])
+	require.NoError(t, err)
+	_, err = os.Stat(filepath.Join(d.Layers[0], "base"))
+	require.NoError(t, err)
+
+	freed, err = s.Prune(0, nil)
+	require.NoError(t, err)
+	require.Zero(t, freed, "it was looked up just now")
+}
+
+func FuzzUnpackStaysInside(f *testing.F) {
+	f.Add("a/b", "x", byte(tar.TypeReg))
+	f.Add("../x", "/etc", byte(tar.TypeSymlink))
+	f.Add("a/.wh.b", "", byte(tar.TypeReg))
+	f.Add("a", "../../../etc/passwd", byte(tar.TypeLink))
+	f.Fuzz(func(t *testing.T, name, target string, kind byte) {
+		needRoot(t)
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for _, h := range []tar.Header{
+			{Name: "l", Typeflag: tar.TypeSymlink, Linkname: target},
+			{Name: name, Typeflag: kind, Linkname: target, Mode: 0o644},
+			{Name: "l/" + name, Typeflag: kind, Linkname: target, Mode: 0o644},
+		} {
+			if w.WriteHeader(&h) != nil {
+				return
+			}
+		}
+		require.NoError(t, w.Close())
+		outer := t.TempDir()
+		inner := filepath.Join(outer, "inner")
+		require.NoError(t, os.Mkdir(inner, 0o700))
+		_ = image.Unpack(inner, &b) // an error is as good
+		left, err := os.ReadDir(outer)
+		require.NoError(t, err)
+		require.Len(t, left, 1, "only the folder itself")
+	})
 }

@@ -23,6 +23,7 @@ import (
 const (
 	partialSuffix = ".partial"
 	doneSuffix    = ".ok"
+	sizeSuffix    = ".size"
 )
 
 // record is an image on disk.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/moorage-dev/moorage/cluster/runtime"
 	"github.com/moorage-dev/moorage/cluster/runtime/internal/keylock"
@@ -56,6 +57,8 @@ type Store struct {
 	log   *slog.Logger
 	key   []byte // for hashes of credentials
 	locks keylock.Locks
+	// pruning is held for reading while images come, for writing while they go.
+	pruning sync.RWMutex
 }
 
 // Details are what running an image takes.
@@ -123,6 +126,7 @@ func (s *Store) Image(digest string) (Details, error) {
 	if err != nil {
 		return Details{}, fmt.Errorf("image: %s is not on this machine, pull it first: %w", digest, runtime.ErrImage)
 	}
+	s.touch(digest)
 	d := r.details()
 	for _, id := range r.DiffIDs {
 		dir := s.layerDir(id)

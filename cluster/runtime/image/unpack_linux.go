@@ -36,11 +36,12 @@ type unpacker struct {
 	left  int64
 }
 
-// unpack writes the layer read from r into dir, at most limit bytes of files.
-func unpack(dir string, r io.Reader, limit int64) error {
+// unpack writes the layer read from r into dir, at most limit bytes of files, and
+// says how many they were.
+func unpack(dir string, r io.Reader, limit int64) (int64, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { _ = root.Close() }()
 	u := &unpacker{root: root, dirs: map[string]string{}, left: limit}
@@ -48,16 +49,16 @@ func unpack(dir string, r io.Reader, limit int64) error {
 	for n := 0; ; n++ {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
-			return u.setTimes()
+			return limit - u.left, u.setTimes()
 		}
 		if err != nil {
-			return fmt.Errorf("damaged layer: %w: %w", err, runtime.ErrImage)
+			return 0, fmt.Errorf("damaged layer: %w: %w", err, runtime.ErrImage)
 		}
 		if n >= MaxEntries {
-			return fmt.Errorf("layer has over %d entries: %w", MaxEntries, runtime.ErrImage)
+			return 0, fmt.Errorf("layer has over %d entries: %w", MaxEntries, runtime.ErrImage)
 		}
 		if err := u.entry(h, tr); err != nil {
-			return fmt.Errorf("entry %.200q: %w", h.Name, err)
+			return 0, fmt.Errorf("entry %.200q: %w", h.Name, err)
 		}
 	}
 }

@@ -36,6 +36,8 @@ const (
 	// MaxIDSlots is how many ranges fit from DefaultIDBase to the last IDs that
 	// a signed 32 bit number can hold.
 	MaxIDSlots = 4000
+	// DefaultMaxCacheBytes keeps some dozens of usual images.
+	DefaultMaxCacheBytes = 64 << 30
 	// DefaultPool is where networks get their /24 from; ranges that the machine
 	// routes already are left out.
 	DefaultPool = "10.200.0.0/14"
@@ -72,6 +74,9 @@ type Config struct {
 	LayoutRoots   []string
 	MaxImageBytes int64
 	Transport     http.RoundTripper
+	// MaxCacheBytes bounds images on disk: beyond it those not wanted for the
+	// longest time go, but none that a container uses. 0 is DefaultMaxCacheBytes.
+	MaxCacheBytes int64
 	// Logger may be nil.
 	Logger *slog.Logger
 }
@@ -96,6 +101,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.Dir = dir
 	if c.IDBase == 0 {
 		c.IDBase = DefaultIDBase
+	}
+	if c.MaxCacheBytes == 0 {
+		c.MaxCacheBytes = DefaultMaxCacheBytes
 	}
 	if !c.Pool.IsValid() {
 		c.Pool = netip.MustParsePrefix(DefaultPool)

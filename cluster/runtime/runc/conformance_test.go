@@ -13,6 +13,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	w := needRoot(t)
 	dirs := map[runtime.Runtime]string{}
 	open := func(dir string) (runtime.Runtime, error) {

@@ -20,6 +20,7 @@ import (
 )
 
 func TestAContainerRunsAndEnds(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	c := start(t, r, "one", "lan", "wait")
 	require.Equal(t, runtime.Running, c.State)
@@ -35,6 +36,7 @@ func TestAContainerRunsAndEnds(t *testing.T) {
 }
 
 func TestAnImageIsSeenAsItsLayersSay(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	start(t, r, "a", "", "wait")
 	code, _, errs := run(t, r, "a", "cat", "/gone")
@@ -49,6 +51,7 @@ func TestAnImageIsSeenAsItsLayersSay(t *testing.T) {
 }
 
 func TestTheImagesUserRunsTheContainer(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	startSpec(t, r, runtime.Spec{Name: "a", Image: pulled(t, r, shared().asUser), Args: []string{"wait"}})
 	code, out, errs := run(t, r, "a", "cat", "/proc/self/status")
@@ -64,6 +67,7 @@ func TestTheImagesUserRunsTheContainer(t *testing.T) {
 }
 
 func TestVolumesKeepTheirContentFromContainerToContainer(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	spec := runtime.Spec{Name: "a", Args: []string{"wait"}, Mounts: []runtime.Mount{
 		{Target: "/data", Volume: "v"}, {Target: "/ro", Volume: "v", ReadOnly: true}, {Target: "/ram", Tmpfs: true, Bytes: 1 << 20},
@@ -95,6 +99,7 @@ func TestVolumesKeepTheirContentFromContainerToContainer(t *testing.T) {
 }
 
 func TestExecStreamsBothWaysAndGivesTheCode(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	start(t, r, "a", "", "wait")
 	var out, errs bytes.Buffer
@@ -118,6 +123,7 @@ func TestExecStreamsBothWaysAndGivesTheCode(t *testing.T) {
 }
 
 func TestExecWithATerminalFollowsItsSize(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	start(t, r, "a", "", "wait")
 	var out bytes.Buffer
@@ -155,6 +161,7 @@ func TestExecWithATerminalFollowsItsSize(t *testing.T) {
 }
 
 func TestExecEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	start(t, r, "a", "", "wait")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -186,6 +193,7 @@ func runsOnHost(t *testing.T, text string) bool {
 }
 
 func TestNamesChangeInRunningContainers(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	start(t, r, "a", "lan", "wait")
 	many := map[string][]netip.Addr{}

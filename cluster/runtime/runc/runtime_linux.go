@@ -196,7 +196,30 @@ func (r *Runtime) Pull(ctx context.Context, p runtime.PullRequest) (runtime.Imag
 	if err := r.closed(); err != nil {
 		return runtime.Image{}, err
 	}
-	return r.images.Pull(ctx, p)
+	im, err := r.images.Pull(ctx, p)
+	if err == nil {
+		r.prune(ctx)
+	}
+	return im, err
+}
+
+// prune keeps the images on disk within their bound. It may fail: the image that
+// was asked for is there.
+func (r *Runtime) prune(ctx context.Context) {
+	list, err := r.List(ctx)
+	if err != nil {
+		return
+	}
+	var inUse []string
+	for _, c := range list {
+		inUse = append(inUse, c.Image)
+	}
+	freed, err := r.images.Prune(r.cfg.MaxCacheBytes, inUse)
+	if err != nil {
+		r.log.Warn("cannot remove old images", "error", err)
+	} else if freed > 0 {
+		r.log.Info("removed old images", "bytes", freed)
+	}
 }
 
 func (r *Runtime) closed() error {

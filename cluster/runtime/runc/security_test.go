@@ -31,6 +31,7 @@ func status(t *testing.T, r *runc.Runtime, name, pid, field string) string {
 }
 
 func TestProcessesAreConfined(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	start(t, r, "a", "", "wait")
 	line(t, r, "a", "ready")
@@ -49,6 +50,7 @@ func TestProcessesAreConfined(t *testing.T) {
 }
 
 func TestRootInAContainerIsNobodyOnTheHost(t *testing.T) {
+	t.Parallel()
 	r := open(t, func(c *runc.Config) { c.UserNamespaces = runc.UserNamespacesRequired })
 	a := start(t, r, "a", "", "wait")
 	start(t, r, "b", "", "wait")
@@ -70,6 +72,7 @@ func TestRootInAContainerIsNobodyOnTheHost(t *testing.T) {
 }
 
 func TestKernelFilesAreMaskedOrReadOnly(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	start(t, r, "a", "", "wait")
 	for _, path := range []string{"/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/interrupts"} {
@@ -90,7 +93,8 @@ func TestKernelFilesAreMaskedOrReadOnly(t *testing.T) {
 	}
 }
 
-func TestAContainerCannotMountOrMakeNamespacesOrLoadPrograms(t *testing.T) {
+func TestAContainerCannotMountOrMakeNamespacesOrRenameItself(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	start(t, r, "a", "", "wait")
 	for _, try := range [][]string{{"mount"}, {"unshare"}, {"sethostname"}} {
@@ -101,6 +105,7 @@ func TestAContainerCannotMountOrMakeNamespacesOrLoadPrograms(t *testing.T) {
 }
 
 func TestAContainerSeesOnlyItself(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	start(t, r, "a", "", "wait")
 	code, out, errs := run(t, r, "a", "listfds")
@@ -122,6 +127,7 @@ func TestAContainerSeesOnlyItself(t *testing.T) {
 }
 
 func TestNetworksAreWalls(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	a := start(t, r, "a", "one", "serve", "80", "hello from a")
 	start(t, r, "b", "one", "wait")
@@ -196,6 +202,7 @@ func hostIsOutOfReach(t *testing.T, r *runc.Runtime, from string, a runtime.Cont
 }
 
 func TestLimitsAreRealAndTheirReasonsTold(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	t.Run("memory", func(t *testing.T) {
 		startSpec(t, r, runtime.Spec{Name: "mem", Args: []string{"eat", "200"}, Resources: runtime.Resources{MemoryBytes: 64 << 20}})

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -73,6 +74,7 @@ func touch(t *testing.T, c runtime.Container) {
 }
 
 func TestContainersSurviveTheKillingOfTheirAgent(t *testing.T) {
+	t.Parallel()
 	w := needRoot(t)
 	dir := t.TempDir()
 	agent := exec.Command(os.Args[0], "-test.run=^TestAgentToBeKilled$", "-test.v")
@@ -137,6 +139,7 @@ func awaitEnd(t *testing.T, pid int) {
 }
 
 func TestAContainerWhoseShimDiesIsEndedAndReported(t *testing.T) {
+	t.Parallel()
 	r := open(t, nil)
 	c := start(t, r, "a", "lan", "wait")
 	var shim int
@@ -150,6 +153,7 @@ func TestAContainerWhoseShimDiesIsEndedAndReported(t *testing.T) {
 }
 
 func TestTwoRuntimesOnOneMachineDoNotDisturbEachOther(t *testing.T) {
+	t.Parallel()
 	one, two := open(t, nil), open(t, nil)
 	a := start(t, one, "same-name", "lan", "serve", "80", "one")
 	b := start(t, two, "same-name", "lan", "serve", "80", "two")
@@ -169,6 +173,7 @@ func TestTwoRuntimesOnOneMachineDoNotDisturbEachOther(t *testing.T) {
 }
 
 func TestASecondRuntimeInTheSameFolderIsRefused(t *testing.T) {
+	t.Parallel()
 	w := needRoot(t)
 	dir := t.TempDir()
 	openIn(t, w, dir, nil)
@@ -219,6 +224,7 @@ func TestAProgramCanBeItsOwnShim(t *testing.T) {
 }
 
 func TestWithoutUserNamespacesTheOtherWallsStand(t *testing.T) {
+	t.Parallel()
 	r := open(t, func(c *runc.Config) { c.UserNamespaces = runc.UserNamespacesOff })
 	c := start(t, r, "a", "lan", "wait")
 	var uid int
@@ -257,4 +263,65 @@ func ourBridges(t *testing.T, c runtime.Container) string {
 	out, err := exec.Command("ip", "-o", "route", "get", c.Address.String()).CombinedOutput()
 	require.NoError(t, err, string(out))
 	return string(out)
+}
+
+func TestAShimWithoutSeccompIsRefusedUnlessAskedFor(t *testing.T) {
+	t.Parallel()
+	w := needRoot(t)
+	shim := filepath.Join(t.TempDir(), "moorage-shim")
+	out, err := exec.Command("go", "build", "-tags=", "-o", shim, "./moorage-shim").CombinedOutput()
+	require.NoError(t, err, string(out))
+	_, err = runc.New(runc.Config{Dir: t.TempDir(), Shim: shim})
+	require.ErrorIs(t, err, runtime.ErrUnsupported)
+	assert.ErrorContains(t, err, "seccomp")
+	r := openIn(t, w, t.TempDir(), func(c *runc.Config) { c.Shim, c.WithoutSeccomp = shim, true })
+	start(t, r, "a", "", "wait")
+	line(t, r, "a", "ready")
+}
+
+func TestAnInterruptedStartIsTakenBackAtTheNextOpening(t *testing.T) {
+	t.Parallel()
+	w := needRoot(t)
+	dir := t.TempDir()
+	r := openIn(t, w, dir, nil)
+	start(t, r, "whole", "lan", "wait")
+	require.NoError(t, r.Close())
+	half := filepath.Join(dir, "containers", "half")
+	require.NoError(t, os.Mkdir(half, 0o700))
+	data, err := os.ReadFile(filepath.Join(dir, "containers", "whole", "spec.json"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(half, "spec.json"), data, 0o600))
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "containers", "begun", "logs"), 0o700))
+
+	r = openIn(t, w, dir, nil)
+	list, err := r.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, "whole", list[0].Name)
+	require.Equal(t, runtime.Running, list[0].State)
+	left, err := os.ReadDir(filepath.Join(dir, "containers"))
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+}
+
+func TestImagesNotWantedGoWhenTheyTakeTooMuch(t *testing.T) {
+	t.Parallel()
+	w := needRoot(t)
+	dir := t.TempDir()
+	r := openIn(t, w, dir, func(c *runc.Config) { c.MaxCacheBytes = 1 })
+	used := start(t, r, "a", "", "wait").Image
+	records := filepath.Join(dir, "images", "images")
+	old := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(filepath.Join(records, strings.TrimPrefix(used, "sha256:")+".json"), old, old))
+	other := pulled(t, r, w.asUser)
+	require.NotEqual(t, used, other)
+	left, err := os.ReadDir(records)
+	require.NoError(t, err)
+	require.Len(t, left, 2, "one runs, one was just pulled")
+	require.NoError(t, r.Remove(t.Context(), "a"))
+	require.NoError(t, os.Chtimes(filepath.Join(records, strings.TrimPrefix(used, "sha256:")+".json"), old, old))
+	pulled(t, r, w.asUser)
+	left, err = os.ReadDir(records)
+	require.NoError(t, err)
+	require.Len(t, left, 1)
 }
