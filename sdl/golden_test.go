@@ -33,6 +33,14 @@ func eachGolden(t *testing.T, f func(t *testing.T, file string, src []byte)) {
 	}
 }
 
+// globFiles lists the files of a pattern.
+func globFiles(tb testing.TB, pattern string) []string {
+	tb.Helper()
+	files, err := filepath.Glob(pattern)
+	require.NoError(tb, err)
+	return files
+}
+
 // golden compares got with the file, or writes the file.
 func golden(t *testing.T, file, got string) {
 	t.Helper()
