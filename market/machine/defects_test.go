@@ -1,0 +1,128 @@
+package machine_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/market/machine"
+)
+
+// These tests are the defects that were found in the reference chain, seen from
+// messages; package lease has those of its arithmetic.
+
+// leasedHost has deployments of one tenant with a lease of 10 per block each,
+// from height 1 on.
+func leasedHost(t *testing.T, dseqs ...uint64) *host {
+	t.Helper()
+	h := newHost(market.DefaultParams("uakt"))
+	h.must(t, 1, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}})
+	for _, dseq := range dseqs {
+		bid := benchBid(dseq)
+		bid.Price.AmountPerBlock = market.NewDecimal(10)
+		h.must(t, 1, benchDeployment(dseq), bid, market.CreateLease{ID: bid.ID})
+	}
+	return h
+}
+
+func (h *host) payment(t *testing.T, dseq uint64) market.Payment {
+	t.Helper()
+	p, err := h.Payments.Get(benchBid(dseq).ID.Lease())
+	require.NoError(t, err)
+	return p
+}
+
+// The reference finds payments by a text prefix: settling deployment 12 charges
+// it for the payments of 123, closing 12 closes the payment of 123.
+func TestDeployment12DoesNotPayFor123(t *testing.T) {
+	h := leasedHost(t, 12, 123)
+	h.must(t, 101, market.WithdrawLease{ID: benchBid(12).ID.Lease()})
+	assert.Equal(t, "1000", h.payment(t, 12).Withdrawn.String())
+	assert.Equal(t, "0", h.payment(t, 123).Balance.String())
+	h.must(t, 101, market.CloseDeployment{ID: benchDeployment(12).ID})
+	assert.Equal(t, market.AccountOpen, h.payment(t, 123).State)
+	h.must(t, 201, market.CloseDeployment{ID: benchDeployment(123).ID})
+	assert.Equal(t, "1000", h.payment(t, 12).Withdrawn.String())
+	assert.Equal(t, "2000", h.payment(t, 123).Withdrawn.String())
+	require.Empty(t, h.purse.pot)
+}
+
+// In the reference, after one lease of a deployment was closed, a second closed
+// in the same block went on charging.
+func TestTwoGroupsClosedInABlockBothStopCharging(t *testing.T) {
+	h := newHost(market.DefaultParams("uakt"))
+	d := benchDeployment(1)
+	second := d.Groups[0].Clone()
+	second.Name = "second"
+	d.Groups = append(d.Groups, second)
+	bid, other := benchBid(1), benchBid(1)
+	other.ID.GSeq = 2
+	h.must(t, 1, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}},
+		d, bid, other, market.CreateLease{ID: bid.ID}, market.CreateLease{ID: other.ID})
+	h.must(t, 101, market.CloseGroup{ID: bid.ID.GroupID}, market.CloseGroup{ID: other.ID.GroupID})
+	for _, id := range []market.LeaseID{bid.ID.Lease(), other.ID.Lease()} {
+		_, err := h.step(1101, market.WithdrawLease{ID: id}, 0)
+		require.ErrorIs(t, err, market.ErrState)
+		p, err := h.Payments.Get(id)
+		require.NoError(t, err)
+		assert.Equal(t, market.AccountClosed, p.State)
+		assert.Equal(t, "300", p.Withdrawn.String())
+	}
+	require.NoError(t, machine.Check(h.State, h.purse.pot))
+}
+
+// In the reference, withdrawing twice in a block panics.
+func TestASecondWithdrawalInABlockIsHarmless(t *testing.T) {
+	h := leasedHost(t, 1)
+	w := market.WithdrawLease{ID: benchBid(1).ID.Lease()}
+	h.must(t, 51, w, w, w)
+	assert.Equal(t, "500", h.payment(t, 1).Withdrawn.String())
+	require.NoError(t, machine.Check(h.State, h.purse.pot))
+}
+
+// In the reference, the limit of bids lets one more in, and bids that were
+// withdrawn count.
+func TestTheLimitOfBidsIsTheLimit(t *testing.T) {
+	h := newHost(market.DefaultParams("uakt"))
+	h.must(t, 1, benchDeployment(1))
+	offer := func(i int) market.CreateBid {
+		bid := benchBid(1)
+		bid.ID.Provider = market.Address(fmt.Sprintf("provider%d", i))
+		return bid
+	}
+	for i := range 22 {
+		h.must(t, 1, market.CreateProvider{Provider: market.Provider{Owner: offer(i).ID.Provider, HostURI: "https://p.example"}})
+	}
+	for i := range 20 {
+		h.must(t, 1, offer(i))
+	}
+	_, err := h.step(1, offer(20), 0)
+	require.ErrorIs(t, err, market.ErrLimit)
+	h.must(t, 1, market.CloseBid{ID: offer(0).ID}, offer(20))
+	_, err = h.step(1, offer(21), 0)
+	require.ErrorIs(t, err, market.ErrLimit)
+}
+
+// In the reference, an overdrawn deployment cannot be saved: a deposit pays the
+// debt and closes the account.
+func TestADepositSavesAnOverdrawnDeployment(t *testing.T) {
+	h := leasedHost(t, 1)
+	h.Params.GraceBlocks = 10
+	id := benchDeployment(1).ID
+	ranOut := int64(1 + 50_000 + 1)
+	h.must(t, ranOut, nil)
+	a, err := h.Accounts.Get(id)
+	require.NoError(t, err)
+	require.Equal(t, market.AccountOverdrawn, a.State)
+	require.Equal(t, ranOut+10, a.DueAt)
+	h.must(t, ranOut+9, market.DepositDeployment{ID: id, Depositor: "tenant", Amount: market.NewCoin("uakt", 1000)}, nil)
+	h.must(t, ranOut+10, nil)
+	l, err := h.Leases.Get(benchBid(1).ID.Lease())
+	require.NoError(t, err)
+	assert.Equal(t, market.LeaseActive, l.State)
+	h.must(t, ranOut+10, market.WithdrawLease{ID: l.ID})
+	assert.Equal(t, fmt.Sprint(10*(ranOut+10-1)), h.payment(t, 1).Withdrawn.String(), "every block is paid, those of the grace too")
+}
