@@ -14,12 +14,15 @@
 // # States
 //
 //	deployment  active -> closed
-//	group       open -> paused -> open, open|paused -> starved, any -> closed
+//	group       open -> paused -> open, open -> starved -> open, any -> closed
 //	order       open -> matched -> closed, open -> closed
-//	bid         open -> won|lost|withdrawn, won -> closed
+//	bid         open -> won|lost|withdrawn, won -> closed, withdrawn -> open
 //	lease       active -> closed
 //	account     open -> overdrawn -> open, open|overdrawn -> closed
 //	payment     open -> overdrawn -> open, open|overdrawn -> closed
+//
+// Who causes each transition, and what it moves in money, is in
+// docs/state-machines.md.
 //
 // Amounts of money are integers: [Amount] counts whole units of a denomination,
 // [Decimal] is an exact fixed-point number with 18 decimals, used for prices
