@@ -253,6 +253,19 @@ func (m *Market) commit(b market.Block) {
 	m.changed = make(chan struct{})
 }
 
+// SetParams changes the rules from the next message on, as governance does on a
+// chain. The error wraps [market.ErrInvalid].
+func (m *Market) SetParams(p market.Params) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p.MinDeposits, p.BidDeposits = slices.Clone(p.MinDeposits), slices.Clone(p.BidDeposits)
+	m.cfg.Params, m.machine.Params = p, p
+	return nil
+}
+
 // Fund gives an account new money.
 func (m *Market) Fund(a market.Address, coins ...market.Coin) error {
 	m.mu.Lock()
@@ -260,7 +273,7 @@ func (m *Market) Fund(a market.Address, coins ...market.Coin) error {
 	return m.bank.fund(a, coins)
 }
 
-// Pot returns what the market holds for others, Fees what it has earned.
+// Pot returns what the market holds for others.
 func (m *Market) Pot() market.Coins {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -193,3 +193,44 @@ func TestAnEmptySubmissionIsRefused(t *testing.T) {
 	_, err := m.Client("tenant").Submit(t.Context())
 	require.ErrorIs(t, err, market.ErrInvalid)
 }
+
+func TestRulesChangeUnderway(t *testing.T) {
+	p := market.DefaultParams("uakt")
+	p.GraceBlocks = 5
+	m := newMarket(t, memmarket.Config{Params: p, BlockPerSubmit: true})
+	require.NoError(t, m.Fund("provider", market.NewCoin("uakt", 1_000_000)))
+	tenant, provider := m.Client("tenant"), m.Client("provider")
+	msg := create(1)
+	msg.Groups[0].Units[0].Price.AmountPerBlock = market.NewDecimal(500_000)
+	bid := market.BidID{OrderID: market.OrderID{GroupID: market.GroupID{DeploymentID: msg.ID, GSeq: 1}, OSeq: 1}, Provider: "provider"}
+	submit := func(c *memmarket.Client, msg market.Msg) {
+		_, err := c.Submit(t.Context(), msg)
+		require.NoError(t, err)
+	}
+	submit(provider, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}})
+	submit(tenant, msg)
+	submit(provider, market.CreateBid{ID: bid, Price: msg.Groups[0].Units[0].Price, Deposit: market.NewCoin("uakt", 500_000)})
+	submit(tenant, market.CreateLease{ID: bid}) // pays one block
+	require.NoError(t, m.Advance(2))
+	account, err := tenant.Account(t.Context(), msg.ID)
+	require.NoError(t, err)
+	require.Equal(t, market.AccountOverdrawn, account.State)
+
+	// The grace grows while the account is overdrawn: the old end comes, and
+	// nothing ends.
+	p.GraceBlocks = 9
+	require.NoError(t, m.SetParams(p))
+	require.NoError(t, m.Advance(5))
+	lease, err := tenant.Lease(t.Context(), bid.Lease())
+	require.NoError(t, err)
+	require.Equal(t, market.LeaseActive, lease.State)
+	require.NoError(t, m.Advance(4))
+	lease, err = tenant.Lease(t.Context(), bid.Lease())
+	require.NoError(t, err)
+	assert.Equal(t, market.LeaseClosed, lease.State)
+	assert.Equal(t, account.OverdrawnAt+9, lease.ClosedAt)
+	require.NoError(t, m.Check())
+
+	p.MaxBids = 0
+	require.ErrorIs(t, m.SetParams(p), market.ErrInvalid)
+}
