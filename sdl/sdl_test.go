@@ -1,0 +1,150 @@
+package sdl_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/sdl"
+)
+
+func TestLinksAlmostNothing(t *testing.T) {
+	for pkg, allowed := range map[string][]string{
+		"github.com/moorage-dev/moorage/sdl": {
+			"github.com/moorage-dev/moorage/market", "github.com/moorage-dev/moorage/sdl/manifest", "github.com/moorage-dev/moorage/sdl",
+			"go.yaml.in/yaml/v3", "github.com/hashicorp/go-multierror", "github.com/hashicorp/errwrap",
+		},
+		"github.com/moorage-dev/moorage/sdl/manifest": {
+			"github.com/moorage-dev/moorage/market", "github.com/moorage-dev/moorage/sdl/manifest",
+		},
+	} {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", pkg).Output()
+		require.NoError(t, err)
+		for _, dep := range strings.Fields(string(out)) {
+			assert.Contains(t, allowed, dep, "%s must not link %s", pkg, dep)
+		}
+	}
+}
+
+func TestErrorsAreValues(t *testing.T) {
+	_, err := sdl.Compile([]byte(strings.Replace(document, "512Mi", "4GB", 1)), sdl.Options{File: "a.yaml"})
+	var ds sdl.Diagnostics
+	require.ErrorAs(t, err, &ds)
+	require.Len(t, ds, 1)
+	var e *sdl.Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, &sdl.Error{
+		File: "a.yaml", Line: 16, Column: 17, Path: "profiles.compute.web.resources.memory.size", Rule: "size-syntax",
+		Message: `not a size: "4GB"`, Allowed: []string{"a number of bytes", "a number and one of k, Ki, M, Mi, G, Gi, T, Ti, P, Pi, E, Ei"},
+		Suggestion: "4G or 4Gi", Severity: sdl.SeverityError,
+	}, e)
+	require.ErrorIs(t, err, sdl.ErrInvalid)
+	require.ErrorIs(t, err, market.ErrInvalid)
+	wrapped := fmt.Errorf("deploying: %w", err)
+	assert.Equal(t, ds, sdl.AsDiagnostics(wrapped))
+	assert.Equal(t, sdl.Diagnostics{e}, sdl.AsDiagnostics(e))
+	assert.Nil(t, sdl.AsDiagnostics(errors.New("other")))
+	assert.True(t, ds.HasErrors())
+	assert.Equal(t, sdl.Pos{Line: 16, Column: 17}, e.Pos())
+	assert.Empty(t, ds.Warnings())
+	assert.Equal(t, ds, ds.Errors())
+}
+
+func TestDiagnosticsAreJSON(t *testing.T) {
+	_, err := sdl.Compile([]byte("version: \"1.5\"\n"), sdl.Options{File: "a.yaml"})
+	b, err := json.Marshal(sdl.AsDiagnostics(err))
+	require.NoError(t, err)
+	assert.JSONEq(t, `[{"file":"a.yaml","line":1,"column":10,"path":"version","rule":"unsupported-version","message":"unsupported version \"1.5\"","allowed":["2.0","2.1"],"severity":"error"}]`, string(b))
+	var back sdl.Diagnostics
+	require.NoError(t, json.Unmarshal(b, &back))
+	assert.Equal(t, sdl.SeverityError, back[0].Severity)
+	b, err = json.Marshal(sdl.Diagnostics(nil))
+	require.NoError(t, err)
+	assert.Equal(t, "[]", string(b))
+}
+
+func TestSecretsNeverShow(t *testing.T) {
+	const secret = "hunter2"
+	place := func(text string) string { return strings.Replace(document, "    expose:\n", text+"    expose:\n", 1) }
+	for name, src := range map[string]string{
+		"bad variable":         place("    env:\n      - =" + secret + "\n"),
+		"mapping for env":      place("    env:\n      PASSWORD: " + secret + "\n"),
+		"wrong kind of item":   place("    args:\n      - [" + secret + "]\n"),
+		"text for a list":      place("    command: " + secret + "\n"),
+		"text for credentials": place("    credentials: " + secret + "\n"),
+		"list for a password":  place("    credentials:\n      host: h\n      username: u\n      password: [" + secret + "]\n"),
+		"incomplete":           place("    credentials:\n      host: h\n      password: " + secret + "\n"),
+		"alias":                place("    credentials:\n      host: h\n      username: u\n      password: *" + secret + "\n"),
+		"tag":                  place("    credentials:\n      host: h\n      username: u\n      password: !!int " + secret + "\n"),
+		"open quote":           place("    env:\n      - \"PASSWORD=" + secret + "\n"),
+		"colon":                place("    env:\n      - PASSWORD=a: " + secret + "\n      b\n"),
+		"bad escape":           place("    env:\n      - \"" + secret + "\\q\"\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := sdl.Compile([]byte(src), sdl.Options{Mode: sdl.ModeStrict})
+			require.Error(t, err)
+			assert.NotContains(t, err.Error(), secret)
+			assert.NotContains(t, sdl.AsDiagnostics(err).Render([]byte(src)), secret)
+		})
+	}
+	doc, err := sdl.Parse([]byte(place("    env:\n      - A="+secret+"\n    credentials:\n      host: h\n      username: u\n      password: "+secret+"\n")), sdl.Options{})
+	require.NoError(t, err)
+	res, err := doc.Compile(sdl.Options{})
+	require.NoError(t, err)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		for _, v := range []any{doc.Services[0], doc.Services[0].Credentials, *doc.Services[0].Credentials, *doc, doc, *res, res} {
+			assert.NotContains(t, fmt.Sprintf(verb, v), secret, "%s of %T", verb, v)
+		}
+	}
+}
+
+func TestDocumentsBuiltInGoAreChecked(t *testing.T) {
+	_, err := (&sdl.Document{Version: "3"}).Compile(sdl.Options{})
+	require.Error(t, err)
+	assert.Equal(t, sdl.Rule("no-deployment"), sdl.AsDiagnostics(err.(sdl.Diagnostics).Errors())[0].Rule)
+	_, err = (&sdl.Document{Version: "1"}).Compile(sdl.Options{})
+	require.Error(t, err)
+	assert.Equal(t, sdl.Rule("unsupported-version"), sdl.AsDiagnostics(err)[0].Rule)
+}
+
+func TestVersions(t *testing.T) {
+	for version, want := range map[string]string{
+		"2.0": "2.0", "2": "2.0", "v2.0": "2.0", "02.00": "2.0", "2.0.0": "2.0", "2.0.0+x": "2.0", "2.1": "2.1", "2.1.0": "2.1",
+		"2.2": "2.1", "3.0": "2.1", "9.9": "2.1", "v2.1": "2.1", "2.1.5": "2.1", "2.2.0-rc.1": "2.1",
+		"2.0.1": "", "1.5": "", "2.0-beta": "", "2.1.0-rc.1": "", "two": "", "": "", "2.": "", "2.0.0+": "", "-2": "", "2.0.0-01": "",
+	} {
+		res, err := sdl.Compile([]byte(strings.Replace(document, `"2.0"`, fmt.Sprintf("%q", version), 1)), sdl.Options{})
+		if want == "" {
+			assert.Error(t, err, version)
+			continue
+		}
+		require.NoError(t, err, version)
+		assert.Equal(t, want, res.Document.Dialect().String(), version)
+	}
+}
+
+func TestReclamationIsReturned(t *testing.T) {
+	res, err := sdl.Compile([]byte(document+"reclamation:\n  min_window: 90m\n"), sdl.Options{})
+	require.NoError(t, err)
+	assert.Equal(t, "1h30m0s", res.Reclamation.String())
+	text, err := res.Document.Marshal()
+	require.NoError(t, err)
+	again, err := sdl.Compile(text, sdl.Options{})
+	require.NoError(t, err)
+	assert.Equal(t, res.Reclamation, again.Reclamation)
+}
+
+func TestSeverityReadsItsText(t *testing.T) {
+	var s sdl.Severity
+	require.NoError(t, s.UnmarshalText([]byte("warning")))
+	assert.Equal(t, sdl.SeverityWarning, s)
+	assert.ErrorIs(t, s.UnmarshalText([]byte("bad")), sdl.ErrInvalid)
+	assert.Equal(t, "severity-9", sdl.Severity(9).String())
+}
