@@ -125,6 +125,10 @@ func (y *yard) push(program string) error {
 }
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(childVariable); text != "" {
+		fmt.Fprintln(os.Stderr, "agent:", childMain(text))
+		os.Exit(1)
+	}
 	code := m.Run()
 	if y := the.yard; y != nil {
 		if y.server != nil {

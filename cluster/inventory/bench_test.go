@@ -70,7 +70,7 @@ func TestNothingIsAllocatedPerNode(t *testing.T) {
 			l.Release("k")
 		})
 	}
-	few, many := count(100), count(10_000)
+	few, many := count(100), count(2000)
 	require.Equal(t, few, many)
 	require.Less(t, many, 40.0)
 }
