@@ -105,14 +105,16 @@ func (g *Gateway) Close() {
 	g.sessions.close()
 }
 
-// deadlines sets how long the connection may take for the rest of the request;
-// zero sets none. Handlers behind other servers may not support it.
+// deadlines sets how long the connection may take for the rest of the request,
+// and a little more for the answer, which may be that it took too long; zero sets
+// none. Handlers behind other servers may not support it.
 func deadlines(w http.ResponseWriter, d time.Duration) {
-	var at time.Time
+	var read, write time.Time
 	if d > 0 {
-		at = time.Now().Add(d)
+		read = time.Now().Add(d)
+		write = read.Add(WriteTimeout)
 	}
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(at)
-	_ = rc.SetWriteDeadline(at)
+	_ = rc.SetReadDeadline(read)
+	_ = rc.SetWriteDeadline(write)
 }

@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 
 	"github.com/moorage-dev/moorage/market"
@@ -148,6 +150,9 @@ func readJSON(r io.Reader, into any) error {
 func unread(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return err
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("gateway: read body: %w: %w", context.DeadlineExceeded, err)
 	}
 	return fmt.Errorf("%w: %w", api.ErrMalformed, err)
 }
