@@ -18,7 +18,7 @@
 // other, from the host and from private ranges around it.
 //
 // Names that the runtime leaves on the machine while containers run, NNNNNN being
-// derived from the state directory: bridges mgNNNNNN.*, interfaces mvNNNNNN*, the
+// derived from the state directory: bridges mrgNNNNNN.*, interfaces mvNNNNNN*, the
 // nftables table inet moorage_NNNNNN, cgroups /moorage/NNNNNN. [Runtime.Purge]
 // removes all.
 //

@@ -90,7 +90,7 @@ func (p Policy) Strays(segments []Segment) error {
 	for _, s := range segments {
 		known[p.Bridge(s)] = true
 	}
-	links, err := netlink.LinkList()
+	links, err := whole(netlink.LinkList)
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
@@ -105,10 +105,24 @@ func (p Policy) Strays(segments []Segment) error {
 	return nil
 }
 
+// whole asks again when the kernel's answer was disturbed by changes while it was
+// written, which the kernel says.
+func whole[T any](list func() ([]T, error)) (out []T, err error) {
+	const attempts = 20
+	for range attempts {
+		if out, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return out, err
+		}
+	}
+	return out, err
+}
+
 // Taken are the ranges that this machine has addresses in or routes to, but for
 // the default route.
 func Taken() ([]netip.Prefix, error) {
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	routes, err := whole(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
@@ -133,7 +147,7 @@ func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
 // MTU is that of the way out, so that containers' packets fit it.
 func MTU() int {
 	const usual = 1500
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := whole(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return usual
 	}

@@ -38,11 +38,15 @@ type Policy struct {
 	PrivateEgress []netip.Prefix
 }
 
+// anyBridge begins the names of bridges of all instances on the machine; no usual
+// interface is called so.
+const anyBridge = "mrg"
+
 // Table is the name of the instance's table.
 func (p Policy) Table() string { return "moorage_" + p.Instance }
 
 // bridgePrefix begins the name of every bridge of the instance.
-func (p Policy) bridgePrefix() string { return "mg" + p.Instance + "." }
+func (p Policy) bridgePrefix() string { return anyBridge + p.Instance + "." }
 
 // Bridge is the name of a segment's bridge; the kernel takes 15 bytes.
 func (p Policy) Bridge(s Segment) string { return fmt.Sprintf("%s%d", p.bridgePrefix(), s.Index) }
@@ -71,7 +75,7 @@ func (p Policy) Ruleset(segments []Segment) string {
 		w("\t\tiifname %q oifname %q accept", p.Bridge(s), p.Bridge(s))
 		w("\t\tiifname %q ip saddr != %s drop", p.Bridge(s), s.Prefix)
 	}
-	w("\t\toifname \"mg*\" drop\n\t\tct state established,related accept\n\t\tmeta nfproto ipv6 drop")
+	w("\t\toifname \"%s*\" drop\n\t\tct state established,related accept\n\t\tmeta nfproto ipv6 drop", anyBridge)
 	p.names(w)
 	for _, r := range p.PrivateEgress {
 		w("\t\tip daddr %s accept", r.Masked())
@@ -84,7 +88,7 @@ func (p Policy) Ruleset(segments []Segment) string {
 	w("\t\tdrop\n\t}")
 	w("\tchain egress {\n\t\ttype nat hook postrouting priority 100; policy accept;")
 	for _, s := range segments {
-		w("\t\tip saddr %s oifname != \"mg*\" masquerade", s.Prefix)
+		w("\t\tip saddr %s oifname != \"%s*\" masquerade", s.Prefix, anyBridge)
 	}
 	w("\t}\n}")
 	return b.String()
