@@ -173,6 +173,9 @@ func (d *decoder) flattenInto(n int32, seen map[string]bool, out *[]int32, depth
 		d.stopped = true
 		return
 	}
+	if depth > 0 {
+		d.unique(n)
+	}
 	merge := int32(0)
 	for c := d.t.at(n).first; c != 0 && !d.stopped; c = d.t.at(c).next {
 		k := d.t.at(c).key
