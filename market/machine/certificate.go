@@ -22,6 +22,9 @@ const (
 // the owner's address as common name, a positive serial number, for digital
 // signatures of a client or a server, no authority, not expired. A refusal is a
 // [market.RuleError]. der is copied.
+//
+// What counts as x.509 is decided by crypto/x509, whose strictness grows with Go
+// releases: hosts that must agree must be built with the same one.
 func ParseCertificate(owner market.Address, der []byte, now time.Time) (market.Certificate, error) {
 	var none market.Certificate
 	if len(der) > MaxCertificateBytes {
