@@ -107,6 +107,7 @@ func (c *Config) complete() error {
 	check(driver.ValidHostname(c.Domain), "%q is no domain", c.Domain)
 	check(c.FirstPort <= c.LastPort, "ports %d to %d: the first is above the last", c.FirstPort, c.LastPort)
 	check(c.ReservePercent < 100, "reserve of %d %%: nothing would be left", c.ReservePercent)
+	check(len(c.Node.Allocatable.GPUs) == 0, "this fleet cannot give cards to containers")
 	check(c.DrainTime >= 0 && c.StopTime >= 0 && c.ReadyTimeout >= 0, "times must not be negative")
 	return errors.Join(faults...)
 }

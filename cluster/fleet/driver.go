@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/cluster/fleet/internal/agent"
@@ -242,4 +243,29 @@ func (f *Fleet) see(ctx context.Context, id market.LeaseID) (store.Record, agent
 		return r, o, &driver.TransientError{Err: errors.New("fleet: container runtime: " + o.Err)}
 	}
 	return r, o, nil
+}
+
+// lookTime bounds how long a stream waits for the first look at the runtime
+// after a start.
+const lookTime = 5 * time.Second
+
+// look is see, once the runtime has been looked at since the fleet was opened.
+func (f *Fleet) look(ctx context.Context, id market.LeaseID) (store.Record, agent.Observation, error) {
+	watch := f.hub.watch()
+	defer watch.leave()
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	for {
+		r, o, err := f.see(ctx, id)
+		if err != nil || o.Seen {
+			return r, o, err
+		}
+		if _, ok := watch.wait(ctx); ok {
+			continue
+		}
+		if err := f.check(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return r, o, err
+		}
+		return r, o, &driver.TransientError{Err: errors.New("fleet: the host has not been looked at yet")}
+	}
 }

@@ -20,7 +20,7 @@ func (f *Fleet) Exec(ctx context.Context, id market.LeaseID, x driver.Exec) (int
 	if len(x.Command) == 0 {
 		return 0, fmt.Errorf("%w: empty command", driver.ErrInvalid)
 	}
-	_, o, err := f.see(ctx, id)
+	_, o, err := f.look(ctx, id)
 	if err != nil {
 		return 0, err
 	}
@@ -82,7 +82,7 @@ func sizes(ctx context.Context, in <-chan driver.TerminalSize) <-chan runtime.Te
 // the one running now are part of a replica's log, as long as it is kept.
 func (f *Fleet) Logs(ctx context.Context, id market.LeaseID, o driver.LogOptions) iter.Seq2[driver.LogLine, error] {
 	return func(yield func(driver.LogLine, error) bool) {
-		r, seen, err := f.see(ctx, id)
+		r, seen, err := f.look(ctx, id)
 		if err == nil && o.Service != "" && !slices.ContainsFunc(f.work(r).Services, func(s agent.Service) bool { return s.Name == o.Service }) {
 			err = fmt.Errorf("%w: service %.63q", driver.ErrNotFound, o.Service)
 		}

@@ -17,8 +17,10 @@ import (
 
 // Times between looks at what does not report by itself.
 const (
-	// probeEvery is between two readiness probes.
-	probeEvery = 200 * time.Millisecond
+	// The pause between two readiness probes is a quarter of the time that the
+	// container has run, within these bounds.
+	minProbePause = 10 * time.Millisecond
+	maxProbePause = 500 * time.Millisecond
 	// errorPause is after a failure of the runtime.
 	errorPause = time.Second
 	// settleTime is how long a container without ports must have run to be ready,
@@ -134,8 +136,8 @@ func (w *worker) step(ctx context.Context) time.Time {
 	switch {
 	case len(p.starts) > 0 || len(p.remove) > 0:
 		return time.Now()
-	case probing:
-		return time.Now().Add(probeEvery)
+	case probing > 0:
+		return time.Now().Add(probing)
 	case !p.wake.IsZero():
 		return p.wake
 	}
@@ -160,9 +162,9 @@ func (w *worker) change(edit func(*Observation)) {
 	w.agent.cfg.Changed(w.id)
 }
 
-// judge finds out which instances are ready or leaving; it reports whether some
-// are to be asked again soon.
-func (w *worker) judge(ctx context.Context, want *Workload, seen []Instance) (probing bool) {
+// judge finds out which instances are ready or leaving, and after how long some
+// are to be asked again; 0 is never.
+func (w *worker) judge(ctx context.Context, want *Workload, seen []Instance) (again time.Duration) {
 	var wg sync.WaitGroup
 	for n := range seen {
 		i := &seen[n]
@@ -181,9 +183,14 @@ func (w *worker) judge(ctx context.Context, want *Workload, seen []Instance) (pr
 		if i.Ready {
 			w.ready[i.Name] = true
 		}
-		probing = probing || i.Running() && !i.Ready && !i.Leaving
+		if i.Running() && !i.Ready && !i.Leaving {
+			pause := min(max(time.Since(i.StartedAt)/4, minProbePause), maxProbePause)
+			if again == 0 || pause < again {
+				again = pause
+			}
+		}
 	}
-	return probing
+	return again
 }
 
 // isReady asks a container whether it is ready for the first time.
