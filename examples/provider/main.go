@@ -189,6 +189,10 @@ func logEvent(log *slog.Logger, e provider.Event) {
 	case provider.EventStatus, provider.EventDeclined, provider.EventOrderSeen:
 		return // logged by the parts themselves, or too much
 	}
+	if e.Lease == (market.LeaseID{}) {
+		log.Info("provider", "event", e.Kind.String())
+		return
+	}
 	log.Info("provider", "event", e.Kind.String(), "lease", e.Lease, "price", e.Price.String())
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/moorage-dev/moorage/cluster"
 	"github.com/moorage-dev/moorage/cluster/fleet"
 	"github.com/moorage-dev/moorage/cluster/inventory"
-	"github.com/moorage-dev/moorage/cluster/runtime"
+	"github.com/moorage-dev/moorage/cluster/runtime/local"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider"
 	"github.com/moorage-dev/moorage/provider/bidengine"
@@ -51,7 +51,7 @@ type SellerConfig struct {
 type Seller struct {
 	Provider *provider.Provider
 
-	runtime     runtime.Runtime
+	runtime     local.Runtime
 	runtimeName string
 	fleet       *fleet.Fleet
 	cluster     *cluster.Cluster
@@ -192,11 +192,6 @@ func (s *Seller) Summary() string {
 		float64(a.MilliCores)/1000, float64(a.MemoryBytes)/(1<<30), float64(a.EphemeralBytes)/(1<<30))
 }
 
-// purger is a runtime that can remove all it has made.
-type purger interface {
-	Purge(ctx context.Context) error
-}
-
 // purgeTimeout is how long the removal of everything may take.
 const purgeTimeout = time.Minute
 
@@ -218,10 +213,10 @@ func (s *Seller) Close(purge bool) error {
 	if s.runtime == nil {
 		return err
 	}
-	if p, ok := s.runtime.(purger); ok && purge {
+	if purge {
 		ctx, cancel := context.WithTimeout(context.Background(), purgeTimeout)
 		defer cancel()
-		err = errors.Join(err, p.Purge(ctx))
+		err = errors.Join(err, s.runtime.Purge(ctx))
 	}
 	return errors.Join(err, s.runtime.Close())
 }

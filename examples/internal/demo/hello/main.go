@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/signal"
@@ -38,6 +39,9 @@ func run(args []string) error {
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Printf("%s %s %s from %s\n", time.Now().UTC().Format(time.RFC3339), r.Method, r.URL.Path, r.RemoteAddr)
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		if peer := os.Getenv("PEER"); peer != "" {
+			fmt.Fprintf(w, "<p>%s says: %s</p>\n", peer, ask(r.Context(), peer))
+		}
 		fmt.Fprintf(w, page, greeting, host, os.Getenv("AKASH_DEPLOYMENT_SEQUENCE"))
 	})
 	server := &http.Server{Addr: ":8080", Handler: mux, ReadHeaderTimeout: 10 * time.Second}
@@ -58,6 +62,28 @@ func run(args []string) error {
 		return err
 	}
 	return nil
+}
+
+// ask gets a line from another service of the lease.
+func ask(ctx context.Context, peer string) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+peer+"/", nil)
+	if err != nil {
+		return err.Error()
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<16))
+	if err != nil {
+		return err.Error()
+	}
+	_, rest, _ := strings.Cut(string(body), "<h1>")
+	heading, _, _ := strings.Cut(rest, "</h1>")
+	return heading
 }
 
 const page = `<!doctype html>
