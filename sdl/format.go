@@ -15,7 +15,8 @@ import (
 // what src says need not be valid.
 //
 // A layout that the formatter does not know how to move (keys marked with "?",
-// several documents in one text) is returned with its lines as they are.
+// several documents in one text, line ends of old systems) is returned with its
+// lines as they are.
 func Format(src []byte) ([]byte, error) {
 	r := &reporter{}
 	if len(src) > MaxBytes {
@@ -26,9 +27,15 @@ func Format(src []byte) ([]byte, error) {
 		return indentJSON(src), nil
 	}
 	text := strings.TrimPrefix(strings.ReplaceAll(string(src), "\r\n", "\n"), "\ufeff")
+	if strings.ContainsAny(text, "\r\u0085\u2028\u2029") {
+		text = string(src) // lines end in other ways
+	}
 	t := readTree([]byte(text), r, MaxNodes)
 	if t == nil {
 		return nil, r.sorted()
+	}
+	if strings.ContainsAny(text, "\r\u0085\u2028\u2029") {
+		return []byte(text), nil
 	}
 	if out, ok := layOut(text, t); ok {
 		if again, ok := sameTree(out, t); ok {
