@@ -141,12 +141,14 @@ func TestWhatIsLeftGoesBackToEachDepositor(t *testing.T) {
 	require.NoError(t, b.Deposit(1, "tenant", uact(5)))
 	require.NoError(t, b.Start(1, leaseID(1), price(t, "11")))
 	assert.Equal(t, "110", stop(t, b, 11, 1))
+	b.Account.DueAt = 99
 	refunds, err := b.Close(11)
 	require.NoError(t, err)
 	assert.Equal(t, []market.Deposit{
 		{Depositor: "friend", Balance: uact(45)},
 		{Depositor: "friend", Balance: market.NewCoin("uakt", 7)},
 	}, refunds, "the tenant's 105 are spent first, then 5 of the friend's")
+	assert.Zero(t, b.Account.DueAt, "nothing is due any more")
 	assert.ErrorIs(t, b.Deposit(12, "tenant", uact(1)), market.ErrState)
 	_, err = b.Close(12)
 	assert.ErrorIs(t, err, market.ErrState)
