@@ -1,3 +1,5 @@
+//go:build unix
+
 package sdl_test
 
 import (
@@ -5,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -24,11 +28,21 @@ func BenchmarkCompile(b *testing.B) {
 func benchmarkCompile(b *testing.B, src []byte) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(src)))
+	before := cpuTime(b)
 	for b.Loop() {
 		if _, err := sdl.Compile(src, sdl.Options{}); err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+}
+
+// cpuTime is the processor time of the process, the collector of garbage
+// included: what a busy machine does not change.
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkCompileMany shows that the cost grows with the size and not faster.
@@ -37,7 +51,6 @@ func BenchmarkCompileMany(b *testing.B) {
 		src := manyServices(n, "2.1")
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			benchmarkCompile(b, src)
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/service")
 		})
 	}
 }
@@ -59,33 +72,4 @@ func BenchmarkFormat(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-}
-
-// manyServices is a document of n services that share a profile.
-func manyServices(n int, version string) []byte {
-	var services, deployment strings.Builder
-	for i := range n {
-		fmt.Fprintf(&services, "  s%06d:\n    image: image:%d\n    env:\n      - N=%d\n    expose:\n      - port: 80\n        to:\n          - global: true\n", i, i, i)
-		fmt.Fprintf(&deployment, "  s%06d:\n    west:\n      profile: small\n      count: 1\n", i)
-	}
-	return []byte(`version: "` + version + `"
-services:
-` + services.String() + `profiles:
-  compute:
-    small:
-      resources:
-        cpu:
-          units: 10m
-        memory:
-          size: 1Mi
-        storage:
-          - size: 5Mi
-  placement:
-    west:
-      pricing:
-        small:
-          denom: uact
-          amount: 1
-deployment:
-` + deployment.String())
 }

@@ -23,9 +23,9 @@
 // language for editors.
 //
 // The package reads no file, keeps no state and starts nothing. It links the
-// standard library, packages market and sdl/manifest, one YAML library and
-// go-multierror. All functions are safe for concurrent use, and no input makes
-// them panic or take more than time in proportion to its size: see [MaxBytes] and
-// the other bounds. It does not know markets: which denominations a market takes
-// and what it charges is not its business. docs/sdl.md describes the language.
+// standard library, packages market and sdl/manifest, and one YAML library. All
+// functions are safe for concurrent use, and no input makes them panic or take
+// more than time in proportion to its size: see [MaxBytes] and the other bounds.
+// It does not know markets: which denominations a market takes and what it
+// charges is not its business. docs/sdl.md describes the language.
 package sdl

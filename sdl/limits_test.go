@@ -170,3 +170,32 @@ func manyVolumes(n int) string {
 	src = strings.Replace(src, "          - size: 5Mi\n", volumes.String(), 1)
 	return strings.Replace(src, "    expose:\n", "    params:\n      storage:\n"+mounts.String()+"    expose:\n", 1)
 }
+
+// manyServices is a document of n services that share a profile.
+func manyServices(n int, version string) []byte {
+	var services, deployment strings.Builder
+	for i := range n {
+		fmt.Fprintf(&services, "  s%06d:\n    image: image:%d\n    env:\n      - N=%d\n    expose:\n      - port: 80\n        to:\n          - global: true\n", i, i, i)
+		fmt.Fprintf(&deployment, "  s%06d:\n    west:\n      profile: small\n      count: 1\n", i)
+	}
+	return []byte(`version: "` + version + `"
+services:
+` + services.String() + `profiles:
+  compute:
+    small:
+      resources:
+        cpu:
+          units: 10m
+        memory:
+          size: 1Mi
+        storage:
+          - size: 5Mi
+  placement:
+    west:
+      pricing:
+        small:
+          denom: uact
+          amount: 1
+deployment:
+` + deployment.String())
+}
