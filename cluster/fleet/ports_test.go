@@ -145,6 +145,16 @@ func TestHostNamesUnderTheProvidersDomainCannotBeTaken(t *testing.T) {
 	})
 }
 
+func TestTwoServicesOfAWorkloadCannotHaveOneHostName(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := web("a", "hi"), web("b", "hi")
+		a.Expose[0].Hosts, b.Expose[0].Hosts = []string{"shop.example"}, []string{"Shop.example"}
+		err := r.fleet.Apply(t.Context(), workload(1, 1, a, b))
+		require.ErrorIs(t, err, driver.ErrInvalid)
+		require.ErrorContains(t, err, "services a and b both ask for host name shop.example")
+	})
+}
+
 func TestSecretsOnDiskAreReadableByTheirOwnerAlone(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		s := web("web", "hi")

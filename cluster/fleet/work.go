@@ -169,8 +169,15 @@ func (f *Fleet) checkHostnames(w driver.Workload) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	own := make(map[string]bool)
+	by := make(map[string]string)
 	for _, s := range w.Group.Services {
 		own[f.hostname(w.Lease, s.Name)] = true
+		for _, name := range (driver.Workload{Group: manifest.Group{Services: []manifest.Service{s}}}).Hostnames() {
+			if other, taken := by[name]; taken {
+				return fmt.Errorf("%w: services %s and %s both ask for host name %s", driver.ErrInvalid, other, s.Name, name)
+			}
+			by[name] = s.Name
+		}
 	}
 	for _, name := range w.Hostnames() {
 		if !own[name] && (name == f.cfg.Domain || strings.HasSuffix(name, "."+f.cfg.Domain)) {

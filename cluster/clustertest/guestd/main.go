@@ -34,7 +34,8 @@ func main() {
 }
 
 func listen(port uint16) (net.Listener, error) {
-	return net.Listen("tcp", ":"+strconv.Itoa(int(port)))
+	var lc net.ListenConfig
+	return lc.Listen(context.Background(), "tcp", ":"+strconv.Itoa(int(port)))
 }
 
 func get(ctx context.Context, url string) (string, error) {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,8 +19,10 @@ import (
 
 // Bounds of an [Agent].
 const (
-	// pullLimit is how many images are pulled at a time.
-	pullLimit = 4
+	// pullLimit is how many images are pulled at a time, startLimit how many
+	// containers are started, over all leases.
+	pullLimit  = 4
+	startLimit = 8
 	// startTimeout bounds one start, pullTimeout one pull.
 	startTimeout = 2 * time.Minute
 	pullTimeout  = 20 * time.Minute
@@ -50,8 +53,9 @@ type Config struct {
 // Goroutines: [Agent.Run] has one per lease, one that follows the runtime, and
 // one per container that is being stopped; all end before Run returns.
 type Agent struct {
-	cfg   Config
-	pulls chan struct{}
+	cfg    Config
+	pulls  chan struct{}
+	begins chan struct{}
 
 	mu      sync.Mutex // guards all below
 	workers map[market.LeaseID]*worker
@@ -64,7 +68,7 @@ type Agent struct {
 // New makes an agent that does nothing until [Agent.Run].
 func New(cfg Config) *Agent {
 	return &Agent{
-		cfg: cfg, pulls: make(chan struct{}, pullLimit),
+		cfg: cfg, pulls: make(chan struct{}, pullLimit), begins: make(chan struct{}, startLimit),
 		workers: make(map[market.LeaseID]*worker), orphans: make(map[market.LeaseID]bool),
 	}
 }
@@ -183,8 +187,8 @@ func (a *Agent) follow(ctx context.Context) {
 func (a *Agent) wake(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for id, w := range a.workers {
-		if p := volumePrefix(id); len(name) > len(p) && name[:len(p)] == p {
+	for _, w := range a.workers {
+		if strings.HasPrefix(name, w.prefix) {
 			w.poke()
 		}
 	}
@@ -251,15 +255,23 @@ func (a *Agent) probe(ctx context.Context, addr netip.Addr, ports []uint16) bool
 
 // pull gets an image, when it is its turn.
 func (a *Agent) pull(ctx context.Context, s *Service) (runtime.Image, error) {
-	select {
-	case a.pulls <- struct{}{}:
-		defer func() { <-a.pulls }()
-	case <-ctx.Done():
-		return runtime.Image{}, ctx.Err()
+	if err := enter(ctx, a.pulls); err != nil {
+		return runtime.Image{}, err
 	}
+	defer func() { <-a.pulls }()
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
 	return a.cfg.Runtime.Pull(ctx, runtime.PullRequest{Reference: s.Image, Credentials: s.Credentials})
+}
+
+// enter waits for a place in a room.
+func enter(ctx context.Context, room chan struct{}) error {
+	select {
+	case room <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) {

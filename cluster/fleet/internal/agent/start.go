@@ -95,6 +95,10 @@ func (w *worker) tell(slot Slot, reason string) {
 
 // start starts one container.
 func (w *worker) start(ctx context.Context, want *Workload, s start) error {
+	if err := enter(ctx, w.agent.begins); err != nil {
+		return err
+	}
+	defer func() { <-w.agent.begins }()
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	spec := s.service.Template

@@ -35,6 +35,7 @@ const (
 type worker struct {
 	agent  *Agent
 	id     market.LeaseID
+	prefix string        // begins the names of all its containers
 	kick   chan struct{} // has room for one
 	cancel context.CancelFunc
 
@@ -60,7 +61,7 @@ type worker struct {
 
 func newWorker(a *Agent, id market.LeaseID) *worker {
 	return &worker{
-		agent: a, id: id, kick: make(chan struct{}, 1), cancel: func() {},
+		agent: a, id: id, prefix: volumePrefix(id), kick: make(chan struct{}, 1), cancel: func() {},
 		stopping: make(map[string]bool), ready: make(map[string]bool),
 	}
 }
@@ -329,7 +330,7 @@ func (w *worker) removeVolumes(ctx context.Context, match func(string) bool) err
 		return err
 	}
 	for _, name := range names {
-		if strings.HasPrefix(name, volumePrefix(w.id)) && match(name) {
+		if strings.HasPrefix(name, w.prefix) && match(name) {
 			if err := v.RemoveVolume(ctx, name); err != nil {
 				return err
 			}
