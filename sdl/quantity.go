@@ -193,23 +193,20 @@ const maxPriceBits = 315
 // amount reads a price. A leading + and a bare sign before the point are what
 // the reference takes too.
 func (d *decoder) amount(n int32, s string, dst *market.Decimal) {
-	*dst = market.NewDecimal(1)
-	p := problem{
-		rule: rulePriceSyntax, pos: d.pos(n), path: d.pathString(),
-		allowed: "a number more than 0, at most 10000000, with at most 18 decimals and no exponent",
-	}
 	value, why := parsePrice(s)
-	switch {
-	case why != "":
-		p.msg = why
-		if f, err := strconv.ParseFloat(s, 64); err == nil && f > 0 && f <= MaxPrice {
-			p.suggestion = strconv.FormatFloat(f, 'f', -1, 64)
-		}
-	case value.IsZero():
-		p.rule, p.msg = rulePriceRange, "the price is 0"
-	default:
+	if why == "" && !value.IsZero() {
 		*dst = value
 		return
+	}
+	*dst = market.NewDecimal(1)
+	p := problem{
+		rule: rulePriceSyntax, pos: d.pos(n), path: d.pathString(), msg: why,
+		allowed: "a number more than 0, at most 10000000, with at most 18 decimals and no exponent",
+	}
+	if why == "" {
+		p.rule, p.msg = rulePriceRange, "the price is 0"
+	} else if f, err := strconv.ParseFloat(s, 64); err == nil && f > 0 && f <= MaxPrice {
+		p.suggestion = strconv.FormatFloat(f, 'f', -1, 64)
 	}
 	d.add(p)
 }
