@@ -144,7 +144,7 @@ func (r *Router) Serve(ctx context.Context, ln net.Listener, grace time.Duration
 		ErrorLog: slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ln) }()
+	go func() { done <- srv.Serve(limit(ln, maxIngressConns)) }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("ingress: %w", err)
