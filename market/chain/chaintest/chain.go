@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,8 +26,9 @@ import (
 
 // Config says what a chain begins with.
 type Config struct {
-	// Genesis is as for a real chain; without a chain id it is "chaintest", and
-	// without validators a fixed key is the only one.
+	// Genesis is as for a real chain; without a chain id it is "chaintest",
+	// without validators there is one with a fixed key, and a validator without a
+	// key gets that key.
 	Genesis app.Genesis
 	// Export, when set, is what the chain goes on from instead of Genesis; see
 	// [app.App.Export].
@@ -53,6 +55,8 @@ type Chain struct {
 	server *grpc.Server
 	pipe   *bufconn.Listener
 	served chan error
+	// votes is set when the fixed key is a validator's.
+	votes bool
 
 	mu     sync.Mutex
 	height int64
@@ -134,8 +138,15 @@ func (c *Chain) genesis() (*genutiltypes.AppGenesis, error) {
 		return &g, nil
 	}
 	g := c.config.Genesis
+	g.Validators = slices.Clone(g.Validators)
 	if len(g.Validators) == 0 {
-		g.Validators = []app.Validator{{Moniker: "chaintest", Key: c.key.PubKey().Bytes()}}
+		g.Validators = []app.Validator{{Moniker: "chaintest"}}
+	}
+	for i := range g.Validators {
+		if len(g.Validators[i].Key) == 0 {
+			g.Validators[i].Key = c.key.PubKey().Bytes()
+			c.votes = true
+		}
 	}
 	return c.app.NewGenesis(g)
 }
@@ -169,7 +180,7 @@ func (c *Chain) makeBlock() error {
 	proposer := c.key.PubKey().Address()
 	results, err := c.abci.FinalizeBlock(context.Background(), &abci.RequestFinalizeBlock{
 		Height: next, Time: now, Txs: txs, ProposerAddress: proposer,
-		DecidedLastCommit: abci.CommitInfo{Votes: c.votes(proposer)},
+		DecidedLastCommit: abci.CommitInfo{Votes: c.lastVotes(proposer)},
 	})
 	if err != nil {
 		return fmt.Errorf("chaintest: block %d: %w", next, err)
@@ -199,9 +210,10 @@ func (c *Chain) Pooled() int {
 	return len(c.pool)
 }
 
-// votes says that the validator has signed the block before.
-func (c *Chain) votes(validator cmttypes.Address) []abci.VoteInfo {
-	if c.height < c.first || len(c.config.Genesis.Validators) > 0 || c.config.Export != nil {
+// lastVotes says that the validator with the fixed key has signed the block
+// before.
+func (c *Chain) lastVotes(validator cmttypes.Address) []abci.VoteInfo {
+	if c.height < c.first || !c.votes {
 		return nil
 	}
 	return []abci.VoteInfo{{Validator: abci.Validator{Address: validator, Power: 1}}}
