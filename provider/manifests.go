@@ -103,15 +103,14 @@ func (p *Provider) acceptManifest(ctx context.Context, lease market.Lease, m man
 	if err := p.saveRecord(after); err != nil {
 		return err
 	}
-	if err := p.cfg.Cluster.Apply(ctx, w); err != nil {
-		if passing(err) || ctx.Err() != nil {
-			p.queue.add(leaseTask(lease.ID)) // stored: it will be applied later
-			return nil
-		}
+	err = p.cfg.Cluster.Apply(ctx, w)
+	if err != nil && !passing(err) && ctx.Err() == nil {
 		return errors.Join(err, p.revert(before, after))
 	}
-	p.observe(Event{Kind: EventManifestAccepted, Lease: lease.ID, Price: lease.Price})
-	p.queue.add(leaseTask(lease.ID))
+	if err == nil {
+		p.observe(Event{Kind: EventManifestAccepted, Lease: lease.ID, Price: lease.Price})
+	}
+	p.queue.add(leaseTask(lease.ID)) // what could not be applied now is stored, and applied later
 	return nil
 }
 

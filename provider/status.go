@@ -108,13 +108,18 @@ func (p *Provider) LeaseStatus(ctx context.Context, id market.LeaseID) (api.Leas
 		return api.LeaseFromDriver(id, api.PhaseAwaitingManifest, "send the manifest", driver.Status{}), nil
 	}
 	st, err := p.cfg.Cluster.Status(ctx, id)
+	return leaseDocument(id, st, err), nil
+}
+
+// leaseDocument tells what the cluster says, also when it says nothing.
+func leaseDocument(id market.LeaseID, st driver.Status, err error) api.LeaseStatus {
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
-		return api.LeaseFromDriver(id, api.PhaseDeploying, "the cluster has not taken it yet", driver.Status{}), nil
+		return api.LeaseFromDriver(id, api.PhaseDeploying, "the cluster has not taken it yet", driver.Status{})
 	case err != nil:
-		return api.LeaseFromDriver(id, api.PhaseUnknown, "the cluster cannot be seen at the moment", driver.Status{}), nil
+		return api.LeaseFromDriver(id, api.PhaseUnknown, "the cluster cannot be seen at the moment", driver.Status{})
 	}
-	return api.LeaseFromDriver(id, phaseOf(st.State), worstReason(st), st), nil
+	return api.LeaseFromDriver(id, phaseOf(st.State), worstReason(st), st)
 }
 
 // statusWithoutRecord answers for a lease that news has not brought here yet.

@@ -113,9 +113,9 @@ func TestEveryRefusalHasItsCode(t *testing.T) {
 		{"ip", func(o *market.Order) {
 			o.Spec.Units[0].Endpoints = []market.Endpoint{{Kind: market.EndpointLeasedIP, SequenceNumber: 1}}
 		}, nil, bidengine.AddressesExhausted},
-		{"zero price", nil, func(s *bidengine.Snapshot) { s.Pricer = bidengine.Scale{"uact": {
-			StoragePerMi: map[string]market.Decimal{bidengine.ClassEphemeral: {}},
-		}} }, bidengine.NoPrice},
+		{"zero price", nil, func(s *bidengine.Snapshot) {
+			s.Pricer = bidengine.Scale{"uact": {StoragePerMi: map[string]market.Decimal{bidengine.ClassEphemeral: {}}}}
+		}, bidengine.NoPrice},
 		{"pricer fails", nil, func(s *bidengine.Snapshot) {
 			s.Pricer = bidengine.PricerFunc(func(context.Context, bidengine.Request) (market.Decimal, error) {
 				return market.Decimal{}, errors.New("boom")

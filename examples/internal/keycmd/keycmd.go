@@ -34,12 +34,12 @@ func (o Options) Open() (*keys.Ring, error) {
 // New returns the command.
 func New(o Options) *cobra.Command {
 	cmd := &cobra.Command{Use: "keys", Short: "Make, list and delete the accounts' keys"}
-	var recover bool
+	var restore bool
 	add := &cobra.Command{
 		Use: "add NAME", Short: "Make a new key and print the words that restore it", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return o.add(cmd.OutOrStdout(), args[0], recover) },
+		RunE: func(cmd *cobra.Command, args []string) error { return o.add(cmd.OutOrStdout(), args[0], restore) },
 	}
-	add.Flags().BoolVar(&recover, "recover", false, "restore a key from words on standard input")
+	add.Flags().BoolVar(&restore, "recover", false, "restore a key from words on standard input")
 	cmd.AddCommand(add,
 		&cobra.Command{
 			Use: "list", Short: "List the keys with their addresses", Args: cobra.NoArgs,
@@ -63,14 +63,14 @@ type entry struct {
 	Words   string `json:"words,omitempty"`
 }
 
-func (o Options) add(w io.Writer, name string, recover bool) error {
+func (o Options) add(w io.Writer, name string, restore bool) error {
 	ring, err := o.Open()
 	if err != nil {
 		return err
 	}
 	var k *keys.Key
 	var words string
-	if recover {
+	if restore {
 		line, readErr := bufio.NewReader(o.Stdin).ReadString('\n')
 		if readErr != nil && line == "" {
 			return fmt.Errorf("no words on standard input: %w", readErr)

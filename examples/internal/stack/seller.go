@@ -21,6 +21,7 @@ import (
 	"github.com/moorage-dev/moorage/provider"
 	"github.com/moorage-dev/moorage/provider/bidengine"
 	"github.com/moorage-dev/moorage/provider/gateway"
+	"github.com/moorage-dev/moorage/provider/gateway/jwt"
 	"github.com/moorage-dev/moorage/provider/gateway/mtls"
 )
 
@@ -155,8 +156,12 @@ func (s *Seller) openProvider(cfg SellerConfig) (err error) {
 	if err != nil {
 		return err
 	}
+	tokens, err := jwt.NewVerifier(jwt.Config{Provider: cfg.Market.Address()})
+	if err != nil {
+		return err
+	}
 	s.gateway, err = gateway.New(gateway.Config{
-		Provider: cfg.Market.Address(), Backend: s.Provider, Certificates: verifier,
+		Provider: cfg.Market.Address(), Backend: s.Provider, Certificates: verifier, Tokens: tokens,
 		Software: cfg.Software, Logger: cfg.Logger.With("part", "gateway"),
 	})
 	return err

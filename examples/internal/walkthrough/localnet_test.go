@@ -105,7 +105,7 @@ func TestBadInputIsExplainedAndGivenBack(t *testing.T) {
 	needContainers(t)
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer busy.Close()
+	defer func() { assert.NoError(t, busy.Close()) }()
 	cases := []struct {
 		name string
 		args []string

@@ -66,7 +66,7 @@ func needContainers(t *testing.T) {
 type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
-	done chan error
+	done chan struct{}
 
 	mu   sync.Mutex // guards text
 	text strings.Builder
@@ -79,7 +79,7 @@ const patience = 3 * time.Minute
 // start runs localnet. It is killed at the end of the test if it still runs.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, done: make(chan error, 1)}
+	p := &process{t: t, done: make(chan struct{})}
 	p.cmd = exec.CommandContext(t.Context(), filepath.Join(programs, "localnet"), args...)
 	out, w := io.Pipe()
 	p.cmd.Stdout, p.cmd.Stderr = w, w
@@ -95,10 +95,9 @@ func start(t *testing.T, args ...string) *process {
 		}
 	})
 	go func() {
-		err := p.cmd.Wait()
+		_ = p.cmd.Wait()
 		_ = w.Close()
 		wg.Wait()
-		p.done <- err
 		close(p.done)
 	}()
 	t.Cleanup(func() {
@@ -127,11 +126,11 @@ func (p *process) await(pattern string) string {
 			return m[len(m)-1]
 		}
 		select {
-		case err := <-p.done:
+		case <-p.done:
 			if m := re.FindStringSubmatch(p.output()); m != nil {
 				return m[len(m)-1]
 			}
-			p.t.Fatalf("ended (%v) before %q:\n%s", err, pattern, p.output())
+			p.t.Fatalf("ended (%s) before %q:\n%s", p.cmd.ProcessState, pattern, p.output())
 		case <-deadline:
 			p.t.Fatalf("%q never came:\n%s", pattern, p.output())
 		case <-tick.C:

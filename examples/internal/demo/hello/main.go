@@ -76,7 +76,7 @@ func ask(ctx context.Context, peer string) string {
 	if err != nil {
 		return err.Error()
 	}
-	defer res.Body.Close()
+	defer res.Body.Close() //nolint:errcheck // the body was read, or the error counts
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<16))
 	if err != nil {
 		return err.Error()
