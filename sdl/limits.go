@@ -10,7 +10,7 @@ const (
 	// MaxNodes is the number of keys, values and items: about 200 MB of memory.
 	MaxNodes = 4_000_000
 	// MaxGeneralNodes is the same for a document that needs the general YAML
-	// parser, because of anchors, block scalars or unusual layout: that parser
+	// parser, because of anchors, tabs or unusual layout: that parser
 	// takes five times the memory per node. What is bounded is an estimate: the
 	// count of line ends and of the characters that can begin a node.
 	MaxGeneralNodes = 1_500_000

@@ -6,9 +6,9 @@ import (
 )
 
 // Most documents are plain: block mappings and lists, scalars of one line,
-// literal blocks, short lists in brackets, comments. The scanner reads those in
-// one pass without copying text. Whatever else comes up (anchors, tags, folded
-// text, scalars of several lines, tabs, errors) it leaves to the YAML library: it
+// literal and folded blocks, short lists in brackets, comments. The scanner reads
+// those in one pass without copying text. Whatever else comes up (anchors, tags,
+// other scalars of several lines, tabs, errors) it leaves to the YAML library: it
 // never guesses. For what it does read it makes the same tree as the library,
 // which FuzzScannerAgrees holds.
 
@@ -341,8 +341,8 @@ func (s *scanner) value(from, indent, depth int, inMapping bool) int32 {
 		n, end = s.quoted(at)
 	case '[', '{':
 		n, end = s.flow(at, depth+1)
-	case '|':
-		return s.literal(at, indent)
+	case '|', '>':
+		return s.blockScalar(at, indent)
 	default:
 		var colon int
 		end, colon = s.plainEnd(at)

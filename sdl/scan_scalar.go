@@ -166,9 +166,9 @@ func flowPlain(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("_-./=+$()~;^", c) >= 0
 }
 
-// literal reads a block scalar after "|" at the offset, inside a block indented
-// by indent.
-func (s *scanner) literal(at, indent int) int32 {
+// blockScalar reads a literal ("|") or folded (">") text whose sign is at the
+// offset, inside a block indented by indent.
+func (s *scanner) blockScalar(at, indent int) int32 {
 	n := s.node(scalarNode, at)
 	header, chomp := at+1, byte(0)
 	if header < s.end && (s.src[header] == '-' || s.src[header] == '+') {
@@ -178,11 +178,12 @@ func (s *scanner) literal(at, indent int) int32 {
 	if s.bail || s.blankFrom(header) < 0 {
 		return s.stop()
 	}
-	text, end, line := s.literalText(s.end+1, indent, chomp)
+	b := blockText{folded: s.src[at] == '>', width: -1}
+	end, line := s.blockLines(&b, s.end+1, indent)
 	if s.bail {
 		return 0
 	}
-	s.t.at(n).value, s.t.at(n).quoted = text, true
+	s.t.at(n).value, s.t.at(n).quoted = b.close(chomp), true
 	s.seek(end, line)
 	if !s.eof && s.column() > indent {
 		return s.stop()
@@ -190,54 +191,84 @@ func (s *scanner) literal(at, indent int) int32 {
 	return n
 }
 
-// literalText reads the lines of a literal from the offset. It returns the text
-// and where and with which number the next line starts.
-func (s *scanner) literalText(at, indent int, chomp byte) (text string, end int, line int32) {
-	var b strings.Builder
+// blockLines reads the lines of a block text from the offset. It returns where
+// and with which number the next line starts.
+func (s *scanner) blockLines(b *blockText, at, indent int) (end int, line int32) {
 	line = s.line + 1
-	width, breaks := -1, 0
 	for at < len(s.src) {
 		stop := strings.IndexByte(s.src[at:], '\n')
 		if stop < 0 {
 			s.bail = true // the text ends without a line break: leave the fine points alone
-			return "", at, line
+			return at, line
 		}
 		stop += at
 		first := s.spacesTo(at, stop)
-		if first == stop {
-			if width < 0 && stop > at || width >= 0 && stop-at > width {
-				s.bail = true // spaces that may count
-				return "", at, line
+		switch {
+		case first == stop && (b.width < 0 && stop > at || b.width >= 0 && stop-at > b.width):
+			s.bail = true // spaces that may count
+			return at, line
+		case first == stop:
+			b.empty++
+		default:
+			if b.width < 0 && first-at > indent {
+				b.width = first - at
 			}
-			breaks++
-			at, line = stop+1, line+1
-			continue
+			if b.width < 0 || first-at < b.width {
+				s.bail = s.bail || b.width < 0
+				return at, line
+			}
+			b.add(s.src[at+b.width : stop])
 		}
-		if width < 0 && first-at > indent {
-			width = first - at
-		}
-		if width < 0 || first-at < width {
-			break
-		}
-		for ; breaks > 0; breaks-- {
-			b.WriteByte('\n')
-		}
-		b.WriteString(s.src[at+width : stop])
-		breaks = 1
 		at, line = stop+1, line+1
 	}
-	if width < 0 {
-		s.bail = true
-	}
-	switch chomp {
-	case '+':
-		for ; breaks > 0; breaks-- {
+	s.bail = s.bail || b.width < 0
+	return at, line
+}
+
+// blockText puts the lines of a block scalar together.
+type blockText struct {
+	strings.Builder
+	folded bool
+	// width is the indent of the lines, -1 before the first.
+	width int
+	// started is set after the first line; spaced when the last one started
+	// with a space; empty counts the empty lines since.
+	started, spaced bool
+	empty           int
+}
+
+// add appends a line. Folding makes a space of the break between two lines that
+// neither start with a space nor have empty lines between them.
+func (b *blockText) add(line string) {
+	spaced := line[0] == ' '
+	if b.started {
+		switch {
+		case !b.folded || b.spaced || spaced:
 			b.WriteByte('\n')
+		case b.empty == 0:
+			b.WriteByte(' ')
 		}
-	case 0:
+	}
+	b.breaks()
+	b.WriteString(line)
+	b.started, b.spaced = true, spaced
+}
+
+func (b *blockText) breaks() {
+	for ; b.empty > 0; b.empty-- {
 		b.WriteByte('\n')
 	}
-	return b.String(), at, line
+}
+
+// close ends the text: one line break, none ("-") or all ("+").
+func (b *blockText) close(chomp byte) string {
+	if chomp != '-' {
+		b.WriteByte('\n')
+	}
+	if chomp == '+' {
+		b.breaks()
+	}
+	return b.String()
 }
 
 func (s *scanner) spacesTo(at, end int) int {

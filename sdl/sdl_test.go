@@ -148,3 +148,26 @@ func TestSeverityReadsItsText(t *testing.T) {
 	assert.ErrorIs(t, s.UnmarshalText([]byte("bad")), sdl.ErrInvalid)
 	assert.Equal(t, "severity-9", sdl.Severity(9).String())
 }
+
+func TestPositionFollowsPaths(t *testing.T) {
+	src := strings.Replace(document, "    image: nginx:1.27\n", "    <<: &base\n      env: [A=b, C=d]\n    image: nginx:1.27\n", 1)
+	src = strings.Replace(src, "    west:\n      pricing", "    west:\n      attributes:\n        \"a b\": c\n      pricing", 1)
+	doc, err := sdl.Parse([]byte(src), sdl.Options{})
+	require.NoError(t, err)
+	lines := strings.Split(src, "\n")
+	for path, text := range map[string]string{
+		"version": `"2.0"`, "services.web.image": "nginx:1.27", "services.web.env[1]": "C=d", "services.web.expose[0].port": "80",
+		`profiles.placement.west.attributes["a b"]`: "c", "deployment.web.west.count": "2",
+	} {
+		pos, ok := doc.Position(path)
+		require.True(t, ok, path)
+		assert.True(t, strings.HasPrefix(lines[pos.Line-1][pos.Column-1:], text), "%s at %v", path, pos)
+	}
+	for _, path := range []string{"nothing", "services.web.env[2]", "services.web.env[-1]", "services.web.env[x]", `services["web`, "services[0]", "services..web"} {
+		_, ok := doc.Position(path)
+		assert.False(t, ok, path)
+	}
+	_, ok := (&sdl.Document{}).Position("version")
+	assert.False(t, ok)
+	assert.Equal(t, sdl.Pos{Line: 3, Column: 3}, doc.Services[0].Pos)
+}
