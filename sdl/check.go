@@ -139,6 +139,9 @@ func (c *checker) run() {
 		})
 		return
 	}
+	if c.doc.fromGo {
+		c.built()
+	}
 	for i := range c.doc.Compute {
 		c.profile(&c.doc.Compute[i])
 	}

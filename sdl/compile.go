@@ -88,12 +88,14 @@ func Parse(src []byte, o Options) (*Document, error) {
 // its lists.
 func (d *Document) Compile(o Options) (*Result, error) {
 	r := &reporter{file: o.File, mode: o.Mode}
-	copied := *d
-	if copied.dialect, _ = parseVersion(d.Version); copied.dialect == 0 {
+	own := d.normalized()
+	own.dialect, _ = parseVersion(d.Version)
+	if own.dialect == 0 {
 		r.add(problem{rule: ruleUnsupportedVersion, path: "version", msg: "unsupported version " + quote(d.Version), words: versionNames})
-		return nil, r.sorted()
+		own.dialect = Dialect20
 	}
-	return copied.compile(r)
+	own.fromGo = true
+	return own.compile(r)
 }
 
 func (d *Document) compile(r *reporter) (*Result, error) {

@@ -19,9 +19,7 @@ func (d *decoder) document() *Document {
 		d.warn(ruleSeveralDocuments, root, "only the first document of the text is read")
 	}
 	doc := &Document{tree: d.t}
-	if !d.version(root, doc) {
-		return nil
-	}
+	d.version(root, doc)
 	seen := ""
 	for c := d.t.at(root).first; c != 0 && !d.stopped; c = d.t.at(c).next {
 		k := d.t.at(c).key
@@ -119,8 +117,10 @@ func lastOfEach[T any](list []T, name func(*T) string) []T {
 	return out
 }
 
-// version finds the version first, for it decides how the rest is read.
-func (d *decoder) version(root int32, doc *Document) bool {
+// version finds the version first, for it decides how the rest is read. Without
+// a right one the rest is read as 2.0, to report what else is wrong.
+func (d *decoder) version(root int32, doc *Document) {
+	doc.dialect = Dialect20
 	v := int32(0)
 	for c := d.t.at(root).first; c != 0 && v == 0; c = d.t.at(c).next {
 		if d.t.at(d.t.at(c).key).value == "version" {
@@ -129,22 +129,22 @@ func (d *decoder) version(root int32, doc *Document) bool {
 	}
 	if v == 0 {
 		d.add(problem{rule: ruleMissingVersion, pos: d.pos(root), path: "version", msg: "no version", words: versionNames, suggestion: `version: "2.0"`})
-		return false
+		return
 	}
 	doc.Version = d.t.at(v).value
 	dialect, released := parseVersion(doc.Version)
-	doc.dialect = dialect
+	if dialect != 0 {
+		doc.dialect = dialect
+	}
 	p := problem{rule: ruleUnsupportedVersion, pos: d.pos(v), path: "version", words: versionNames}
 	switch {
 	case dialect == 0:
 		p.msg = "unsupported version " + quote(doc.Version)
 		d.add(p)
-		return false
 	case !released:
 		p.lax, p.msg = true, "version "+quote(doc.Version)+" was never released; it is read as "+dialect.String()
 		d.add(p)
 	}
-	return true
 }
 
 func (d *decoder) deployments(n int32, doc *Document) {

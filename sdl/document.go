@@ -29,6 +29,8 @@ type Document struct {
 	dialect Dialect
 	// repeated is set when a top-level key came twice.
 	repeated bool
+	// fromGo is set when the values may have been changed since reading.
+	fromGo bool
 }
 
 // Dialect is the way a version is compiled.
@@ -147,7 +149,8 @@ type Credentials struct {
 // ComputeProfile is what one replica needs. A nil part is an absent key.
 type ComputeProfile struct {
 	Name string
-	// Resources is false when the key is absent; such a profile cannot be used.
+	// Resources is false when a text has no such key; such a profile cannot be
+	// used. Building in Go it need not be set.
 	Resources bool
 	CPU       *CPU
 	Memory    *Memory

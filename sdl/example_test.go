@@ -84,7 +84,7 @@ func ExampleDocument_Marshal() {
 		}},
 		Compute: []sdl.ComputeProfile{{
 			Name: "small", CPU: &sdl.CPU{MilliCores: 500}, Memory: &sdl.Memory{Bytes: 512 << 20},
-			Storage: []sdl.Volume{{Name: "default", Bytes: 1 << 30}}, Resources: true,
+			Storage: []sdl.Volume{{Bytes: 1 << 30}},
 		}},
 		Placement: []sdl.PlacementProfile{{
 			Name:    "west",

@@ -106,12 +106,62 @@ func TestSecretsNeverShow(t *testing.T) {
 }
 
 func TestDocumentsBuiltInGoAreChecked(t *testing.T) {
-	_, err := (&sdl.Document{Version: "3"}).Compile(sdl.Options{})
-	require.Error(t, err)
-	assert.Equal(t, sdl.Rule("no-deployment"), sdl.AsDiagnostics(err.(sdl.Diagnostics).Errors())[0].Rule)
-	_, err = (&sdl.Document{Version: "1"}).Compile(sdl.Options{})
-	require.Error(t, err)
-	assert.Equal(t, sdl.Rule("unsupported-version"), sdl.AsDiagnostics(err)[0].Rule)
+	base := func() *sdl.Document {
+		doc, err := sdl.Parse([]byte(document), sdl.Options{})
+		require.NoError(t, err)
+		return doc
+	}
+	for name, c := range map[string]struct {
+		change func(d *sdl.Document)
+		rule   sdl.Rule
+	}{
+		"version":          {func(d *sdl.Document) { d.Version = "1" }, "unsupported-version"},
+		"nothing deployed": {func(d *sdl.Document) { d.Deployment = nil }, "no-deployment"},
+		"service twice":    {func(d *sdl.Document) { d.Services = append(d.Services, d.Services[0]) }, "duplicate-key"},
+		"price twice":      {func(d *sdl.Document) { p := &d.Placement[0]; p.Pricing = append(p.Pricing, p.Pricing[0]) }, "duplicate-key"},
+		"attribute twice":  {func(d *sdl.Document) { d.Placement[0].Attributes = market.Attributes{{Key: "ab"}, {Key: "ab"}} }, "duplicate-key"},
+		"volume twice":     {func(d *sdl.Document) { p := &d.Compute[0]; p.Storage = append(p.Storage, sdl.Volume{Bytes: 1 << 30}) }, "volume-duplicate"},
+		"class": {func(d *sdl.Document) {
+			d.Compute[0].Storage[0].Attributes = &sdl.VolumeAttributes{Persistent: true, Class: "beta9"}
+		}, "storage-class"},
+		"persistent ram": {func(d *sdl.Document) {
+			d.Compute[0].Storage[0].Attributes = &sdl.VolumeAttributes{Persistent: true, Class: "ram"}
+		}, "storage-ram"},
+		"attribute of a CPU": {func(d *sdl.Document) { d.Compute[0].CPU.Attributes = market.Attributes{{Key: "model"}} }, "cpu-attribute"},
+		"reclamation":        {func(d *sdl.Document) { d.Reclamation = &sdl.Reclamation{} }, "reclamation-window"},
+		"denomination":       {func(d *sdl.Document) { d.Placement[0].Pricing[0].Price.Denom = "" }, "denom"},
+		"price":              {func(d *sdl.Document) { d.Placement[0].Pricing[0].Price.AmountPerBlock = market.Decimal{} }, "price-range"},
+		"image":              {func(d *sdl.Document) { d.Services[0].Image = "" }, "missing-image"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			doc := base()
+			c.change(doc)
+			_, err := doc.Compile(sdl.Options{})
+			require.Error(t, err)
+			assert.Contains(t, rulesIn(sdl.AsDiagnostics(err).Errors()), c.rule)
+		})
+	}
+}
+
+func rulesIn(ds sdl.Diagnostics) []sdl.Rule {
+	out := make([]sdl.Rule, len(ds))
+	for i, d := range ds {
+		out[i] = d.Rule
+	}
+	return out
+}
+
+func TestCompilingDoesNotChangeTheDocument(t *testing.T) {
+	doc, err := sdl.Parse([]byte(document), sdl.Options{})
+	require.NoError(t, err)
+	doc.Compute[0].Storage[0].Name = ""
+	doc.Placement[0].Attributes = market.Attributes{{Key: "zz", Value: "1"}, {Key: "aa", Value: "2"}}
+	res, err := doc.Compile(sdl.Options{})
+	require.NoError(t, err)
+	assert.Equal(t, "default", res.Groups[0].Units[0].Storage[0].Name)
+	assert.Equal(t, "aa", res.Groups[0].Requirements.Attributes[0].Key)
+	assert.Empty(t, doc.Compute[0].Storage[0].Name)
+	assert.Equal(t, "zz", doc.Placement[0].Attributes[0].Key)
 }
 
 func TestVersions(t *testing.T) {
