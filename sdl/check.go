@@ -166,7 +166,7 @@ func (c *checker) deployment(dep *Deployment) {
 	if len(dep.Placements) == 0 {
 		c.add(problem{
 			rule: ruleEmptyDeployment, lax: true, pos: c.posOr(dep.node, dep.Pos), path: joinPath("deployment", dep.Service),
-			msg: "the service is deployed nowhere", suggestion: "a placement with profile and count",
+			msg: "the service is deployed nowhere: add a placement with profile and count",
 		})
 		return
 	}
@@ -278,7 +278,7 @@ func (c *checker) absent() {
 	case !c.global:
 		c.add(problem{
 			rule: ruleNoGlobalService, pos: c.rootPos("services"), path: "services",
-			msg: "no service has a port that is open to the world", suggestion: "to: [{global: true}] on a port",
+			msg: "no service has a port that is open to the world: add global: true under to",
 		})
 	}
 }

@@ -155,8 +155,8 @@ func (c *checker) mounts(s *Service, cp *ComputeProfile) {
 		lax := c.doc.Dialect() != Dialect20 || len(mounted) > 0
 		c.add(problem{
 			rule: ruleVolumeNotMounted, lax: lax, pos: v.Pos, path: joinPath("profiles", "compute", cp.Name, "resources", "storage", i),
-			msg:        "service " + quote(s.Name) + " does not mount the persistent volume " + quote(v.Name),
-			suggestion: "services." + clip(s.Name) + ".params.storage." + clip(v.Name) + ".mount",
+			msg: "service " + quote(s.Name) + " does not mount the persistent volume " + quote(v.Name) +
+				": add " + joinPath("services", s.Name, "params", "storage", v.Name, "mount"),
 		})
 	}
 }

@@ -31,7 +31,7 @@ func (c *checker) profile(p *ComputeProfile) {
 	if g.Units > 0 && g.Attributes == nil {
 		c.add(problem{
 			rule: ruleGPUVendorMissing, pos: c.posOr(g.node, p.Pos), path: at("gpu", "attributes"),
-			msg: "cards need a vendor", suggestion: "attributes: {vendor: {nvidia: [{model: a100}]}}",
+			msg: "cards need a vendor: add attributes: {vendor: {nvidia: []}} for any, or list models",
 		})
 	}
 	if g.Attributes != nil {

@@ -14,8 +14,9 @@ const (
 	// takes five times the memory per node. What is bounded is an estimate: the
 	// count of line ends and of the characters that can begin a node.
 	MaxGeneralNodes = 1_500_000
-	// MaxDepth is how deep mappings and lists nest. The grammar needs 10.
-	MaxDepth = 100
+	// MaxDepth is how deep mappings and lists nest: the bound of the YAML library.
+	// The grammar needs 10, but keys that are ignored may hold anything.
+	MaxDepth = 10_000
 	// MaxKeys is the number of keys of one mapping.
 	MaxKeys = 500_000
 	// MaxAliases is the number of places that use an anchor.

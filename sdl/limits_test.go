@@ -29,7 +29,7 @@ func TestBoundsAreKept(t *testing.T) {
 		{"nodes of a plain text", "a:\n" + strings.Repeat("- \n", sdl.MaxNodes+1), "limit-nodes"},
 		{"nodes of any other text", "a: !x b\nc: [" + strings.Repeat("a,", sdl.MaxGeneralNodes) + "]\n", "limit-nodes"},
 		{"depth", "a: " + strings.Repeat("[", sdl.MaxDepth+1) + strings.Repeat("]", sdl.MaxDepth+1) + "\n", "limit-depth"},
-		{"depth of a block", deepBlock(sdl.MaxDepth + 5), "limit-depth"},
+		{"depth of a block", strings.Repeat("- ", sdl.MaxDepth+5) + "a\n", "limit-depth"},
 		{"depth of JSON", `{"a":` + strings.Repeat("[", sdl.MaxDepth+1) + strings.Repeat("]", sdl.MaxDepth+1) + "}", "limit-depth"},
 		{"keys", "a: !x b\n" + manyKeys(sdl.MaxKeys), "limit-keys"},
 		{"aliases", aliases(sdl.MaxAliases + 1), "limit-aliases"},
@@ -48,14 +48,6 @@ func TestBoundsAreKept(t *testing.T) {
 			assert.Less(t, time.Since(start), tooLong)
 		})
 	}
-}
-
-func deepBlock(n int) string {
-	var b strings.Builder
-	for i := range n {
-		b.WriteString(strings.Repeat(" ", i) + "a:\n")
-	}
-	return b.String()
 }
 
 func manyKeys(n int) string {

@@ -160,9 +160,13 @@ func (r *reporter) syntax(src []byte, err error) {
 	if strings.HasPrefix(msg, "unknown anchor") {
 		msg = "an alias (* and a name) has no anchor (& and the name) before it"
 	}
+	rule := ruleYAMLSyntax
+	if strings.Contains(msg, "exceeded max depth") {
+		rule = ruleLimitDepth
+	}
 	last := 1 + bytes.Count(src, []byte("\n"))
 	line = max(1, min(line, last))
-	r.limit(ruleYAMLSyntax, line, firstColumn(src, line), clip(msg))
+	r.limit(rule, line, firstColumn(src, line), clip(msg))
 }
 
 // firstColumn returns where the text of a line starts.
