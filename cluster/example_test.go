@@ -14,7 +14,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 
 	w := workload(1, 1)
 	if err := c.Apply(ctx, w); err != nil {

@@ -72,17 +72,14 @@ func webPageKeeps(ctx context.Context, e *Env) error {
 	if err := e.Driver.Apply(ctx, e.web(1, 2, "two")); err != nil {
 		return err
 	}
+	var got string
 	var broken error
 	err = e.soon(ctx, func() error {
-		got, err := e.Get(ctx, uri)
-		if err != nil {
-			broken = err // once is too often: waiting does not mend it
-			return nil
-		}
-		if got != "two" {
+		got, broken = e.Get(ctx, uri)
+		if broken == nil && got != "two" {
 			return fmt.Errorf("still greets %q", got)
 		}
-		return nil
+		return nil // also when broken: once is too often, waiting does not mend it
 	})
 	if broken != nil {
 		return fmt.Errorf("during the update: %w", broken)
@@ -348,7 +345,10 @@ func closeInUse(ctx context.Context, e *Env) error {
 	began := make(chan struct{}, 1)
 	go func() {
 		defer close(ended)
-		for range e.watch(ctx) {
+		for _, err := range e.watch(ctx) {
+			if err != nil {
+				return // that it was closed
+			}
 			select {
 			case began <- struct{}{}:
 			default:

@@ -133,7 +133,10 @@ func Run(t *testing.T, h Harness) {
 	t.Helper()
 	run := h.Run
 	if run == nil {
-		run = func(t *testing.T, f func(t *testing.T)) { f(t) }
+		run = func(t *testing.T, f func(t *testing.T)) {
+			t.Helper()
+			f(t)
+		}
 	}
 	for _, c := range Cases() {
 		t.Run(c.Name, func(t *testing.T) {
@@ -146,6 +149,7 @@ func Run(t *testing.T, h Harness) {
 				}
 			}
 			run(t, func(t *testing.T) {
+				t.Helper()
 				if err := c.Check(t.Context(), h.Env(h.New(t))); err != nil {
 					t.Errorf("%s\nclause: %s", err, c.Clause)
 				}

@@ -146,10 +146,20 @@ func (e *Env) greeting(ctx context.Context, id market.LeaseID, service, want str
 	return nil
 }
 
+// errNone stands for no error in a text.
+var errNone = errors.New("none")
+
+func orNone(err error) error {
+	if err == nil {
+		return errNone
+	}
+	return err
+}
+
 // is checks for a sentinel.
 func is(what string, err, want error) error {
 	if !errors.Is(err, want) {
-		return fmt.Errorf("%s: got error %v, want %v", what, err, want)
+		return fmt.Errorf("%s: got error \"%w\", want \"%w\"", what, orNone(err), want)
 	}
 	return nil
 }

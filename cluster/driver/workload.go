@@ -110,7 +110,7 @@ func (w Workload) Validate() error {
 		}
 		seen[s.Name] = true
 		if err := validateService(s); err != nil {
-			return fmt.Errorf("%w: service %.63q: %s", ErrInvalid, s.Name, err)
+			return fmt.Errorf("%w: service %.63q: %w", ErrInvalid, s.Name, err)
 		}
 	}
 	return nil
@@ -220,7 +220,7 @@ func ValidLabel(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if c := s[i]; !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-') {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
 			return false
 		}
 	}

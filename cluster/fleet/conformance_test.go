@@ -20,6 +20,7 @@ func TestConformance(t *testing.T) {
 			clustertest.Images, clustertest.Restarts,
 		},
 		New: func(t *testing.T) *clustertest.Cluster {
+			t.Helper()
 			r := newRig(t)
 			return &clustertest.Cluster{
 				Driver: r.fleet,

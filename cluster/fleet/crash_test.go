@@ -36,7 +36,8 @@ func TestAfterAnyCrashTheFleetConverges(t *testing.T) {
 	const seeds, steps = 40, 60
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			bubble(t, func(r *rig) {
+				t := r.t
 				s := &storm{rig: r, rand: rand.New(rand.NewPCG(seed, 1)), desired: make(map[market.LeaseID]driver.Workload)}
 				for range steps {
 					s.step()
@@ -175,7 +176,8 @@ func (s *storm) empty() {
 }
 
 func TestAContainerThatCrashesIsStartedAgainEverMoreSlowly(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		v := web("web", "hi")
 		v.Env = append(v.Env, "EXIT=3")
 		r.apply(workload(1, 1, v))
@@ -196,7 +198,8 @@ func TestAContainerThatCrashesIsStartedAgainEverMoreSlowly(t *testing.T) {
 }
 
 func TestACrashAfterALongRunIsForgiven(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.ready(workload(1, 1, web("web", "hi")))
 		for range 5 {
 			time.Sleep(time.Hour)
@@ -215,7 +218,8 @@ func TestACrashAfterALongRunIsForgiven(t *testing.T) {
 }
 
 func TestAMissingImageIsExplainedAndTriedAgain(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		v := web("web", "hi")
 		v.Image = "registry.example/late:1"
 		r.apply(workload(1, 1, v))
@@ -228,7 +232,8 @@ func TestAMissingImageIsExplainedAndTriedAgain(t *testing.T) {
 }
 
 func TestPrivateImagesArePulledWithTheManifestsCredentials(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		im := guestImage()
 		im.Username, im.Password = "user", "secret"
 		r.machine.AddImage("private:1", im)
@@ -250,7 +255,8 @@ func TestPrivateImagesArePulledWithTheManifestsCredentials(t *testing.T) {
 }
 
 func TestAStuckPullDelaysNeitherUpdateNorDelete(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.machine.Inject(memruntime.Fault{Op: memruntime.OpPull, Name: "slow:1", Delay: time.Hour})
 		v := web("web", "hi")
 		v.Image = "slow:1"
@@ -266,7 +272,8 @@ func TestAStuckPullDelaysNeitherUpdateNorDelete(t *testing.T) {
 }
 
 func TestARuntimeThatCannotBeSeenIsTransient(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.ready(workload(1, 1, web("web", "hi")))
 		r.machine.Inject(memruntime.Fault{Op: memruntime.OpList, Err: errors.New("socket is gone")})
 		time.Sleep(2 * time.Minute)
@@ -280,7 +287,8 @@ func TestARuntimeThatCannotBeSeenIsTransient(t *testing.T) {
 }
 
 func TestContainersWithoutAWorkloadAreListedAndCanBeDeleted(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.ready(workload(1, 1, web("web", "hi")))
 		r.stop()
 		entries, err := os.ReadDir(r.dir)
@@ -303,7 +311,8 @@ func TestContainersWithoutAWorkloadAreListedAndCanBeDeleted(t *testing.T) {
 }
 
 func TestAWriterOfAPersistentVolumeIsStoppedBeforeTheNextStarts(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		v := func(greeting string) manifest.Service {
 			v := web("db", greeting)
 			v.Resources.Storage = []market.Volume{{Name: "data", Bytes: 1 << 20, Attributes: market.Attributes{

@@ -99,6 +99,7 @@ func refusal(reasons []inventory.Reason) error {
 		switch r.Code {
 		case inventory.Invalid, inventory.NoArchitecture, inventory.NoAttribute, inventory.NoStorageClass, inventory.NoGPU:
 			kind = driver.ErrInvalid
+		default:
 		}
 		texts = append(texts, r.String())
 	}

@@ -21,7 +21,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	machine := memruntime.NewMachine()
 	defer machine.Close()
 	machine.AddImage(image, guestImage())

@@ -16,13 +16,14 @@ import (
 func netipAddrPort(a netip.Addr, port int) netip.AddrPort { return netip.AddrPortFrom(a, uint16(port)) }
 
 // bubble runs a test with a rig in virtual time.
-func bubble(t *testing.T, f func(t *testing.T, r *rig)) {
+func bubble(t *testing.T, f func(r *rig)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, newRig(t)) })
+	synctest.Test(t, func(t *testing.T) { f(newRig(t)) })
 }
 
 func TestAWebPageAnswersUnderItsGeneratedName(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		s := r.ready(workload(1, 1, web("web", "hello")))
 		require.Len(t, s.Services[0].URIs, 1)
 		assert.Regexp(t, `^http://web-[a-z0-9]{12}\.localhost:\d+$`, s.Services[0].URIs[0])
@@ -33,7 +34,8 @@ func TestAWebPageAnswersUnderItsGeneratedName(t *testing.T) {
 }
 
 func TestDeleteRemovesEverything(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		s := r.ready(workload(1, 1, web("web", "hello")))
 		require.NoError(t, r.fleet.Delete(t.Context(), lease(1)))
 		assert.Empty(t, r.containers())
@@ -52,7 +54,8 @@ func TestDeleteRemovesEverything(t *testing.T) {
 }
 
 func TestAnUpdateKeepsThePageAnswering(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		s := r.ready(workload(1, 1, replicas(web("web", "one"), 2)))
 		uri := s.Services[0].URIs[0] + "/"
 		ctx, stop := context.WithCancel(t.Context())
@@ -81,7 +84,8 @@ func TestAnUpdateKeepsThePageAnswering(t *testing.T) {
 }
 
 func TestAnUpdateLeavesUnchangedServicesAlone(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.ready(workload(1, 1, web("a", "one"), web("b", "one")))
 		before := r.containers()
 		r.ready(workload(1, 2, web("a", "two"), web("b", "one")))
@@ -99,7 +103,8 @@ func TestAnUpdateLeavesUnchangedServicesAlone(t *testing.T) {
 }
 
 func TestARestartFindsTheContainersAndStartsNoneTwice(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		s := r.ready(workload(1, 1, replicas(web("web", "hello"), 3)))
 		before := r.containers()
 		for range 3 {

@@ -39,7 +39,8 @@ func portURL(p driver.ForwardedPort) string {
 }
 
 func TestAForwardedPortKeepsItsNumberOverUpdatesAndRestarts(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.ready(workload(1, 1, tcp("db", "one")))
 		p := r.port(1)
 		assert.Equal(t, "localhost", p.Host)
@@ -55,7 +56,8 @@ func TestAForwardedPortKeepsItsNumberOverUpdatesAndRestarts(t *testing.T) {
 }
 
 func TestAPortThatAnotherProgramTookIsReplacedAndTheWorkloadTold(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		s := tcp("db", "hi")
 		s.Env = append(s.Env, "LINES=0")
 		r.ready(workload(1, 1, s))
@@ -64,7 +66,7 @@ func TestAPortThatAnotherProgramTookIsReplacedAndTheWorkloadTold(t *testing.T) {
 		taken, err := r.net.listen(t.Context(), "tcp", fmt.Sprintf(":%d", before.ExternalPort))
 		require.NoError(t, err)
 		r.start()
-		defer taken.Close()
+		defer func() { _ = taken.Close() }()
 		st := r.until(lease(1), func(s driver.Status) bool { return s.State == driver.Ready })
 		after := st.Services[0].Ports[0]
 		assert.NotEqual(t, before.ExternalPort, after.ExternalPort)
@@ -77,7 +79,8 @@ func TestAPortThatAnotherProgramTookIsReplacedAndTheWorkloadTold(t *testing.T) {
 }
 
 func TestTCPAndUDPOfOnePortShareANumber(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.ready(workload(1, 1, tcp("dns", "hi", manifest.UDP)))
 		ports := r.status(1).Services[0].Ports
 		require.Len(t, ports, 2)
@@ -87,7 +90,8 @@ func TestTCPAndUDPOfOnePortShareANumber(t *testing.T) {
 }
 
 func TestWhenNoPortIsLeftTheWorkloadIsRefusedAndLeavesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.stop()
 		r.cfg.FirstPort, r.cfg.LastPort = 30000, 30001
 		r.start()
@@ -106,7 +110,8 @@ func TestWhenNoPortIsLeftTheWorkloadIsRefusedAndLeavesNothing(t *testing.T) {
 }
 
 func TestAnUpdateThatIsRefusedChangesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.ready(workload(1, 1, tcp("a", "one")))
 		p := r.port(1)
 		big := tcp("a", "two")
@@ -124,7 +129,8 @@ func TestAnUpdateThatIsRefusedChangesNothing(t *testing.T) {
 }
 
 func TestAPortThatIsNoLongerExposedCloses(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.ready(workload(1, 1, tcp("a", "one")))
 		p := r.port(1)
 		r.ready(workload(1, 2, web("a", "one")))
@@ -135,7 +141,8 @@ func TestAPortThatIsNoLongerExposedCloses(t *testing.T) {
 }
 
 func TestHostNamesUnderTheProvidersDomainCannotBeTaken(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		for _, name := range []string{"localhost", "web-abc.localhost", "WEB.LOCALHOST"} {
 			s := web("web", "hi")
 			s.Expose[0].Hosts = []string{name}
@@ -146,7 +153,8 @@ func TestHostNamesUnderTheProvidersDomainCannotBeTaken(t *testing.T) {
 }
 
 func TestTwoServicesOfAWorkloadCannotHaveOneHostName(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		a, b := web("a", "hi"), web("b", "hi")
 		a.Expose[0].Hosts, b.Expose[0].Hosts = []string{"shop.example"}, []string{"Shop.example"}
 		err := r.fleet.Apply(t.Context(), workload(1, 1, a, b))
@@ -156,7 +164,8 @@ func TestTwoServicesOfAWorkloadCannotHaveOneHostName(t *testing.T) {
 }
 
 func TestSecretsOnDiskAreReadableByTheirOwnerAlone(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		s := web("web", "hi")
 		s.Credentials = &manifest.Credentials{Host: "r", Username: "u", Password: "hunter2"}
 		r.apply(workload(1, 1, s))
@@ -176,7 +185,8 @@ func TestSecretsOnDiskAreReadableByTheirOwnerAlone(t *testing.T) {
 }
 
 func TestADamagedFileStopsNothingElse(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.ready(workload(1, 1, web("web", "hi")))
 		r.stop()
 		require.NoError(t, os.WriteFile(filepath.Join(r.dir, "bad.json"), []byte("{"), 0o600))
@@ -189,7 +199,8 @@ func TestADamagedFileStopsNothingElse(t *testing.T) {
 }
 
 func TestASecondFleetOnTheSameDirectoryIsRefused(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		cfg := r.cfg
 		cfg.IngressAddr = "127.0.0.1:8001"
 		_, err := fleet.New(cfg)
@@ -208,7 +219,8 @@ func TestConfigFaultsAreReportedTogether(t *testing.T) {
 }
 
 func TestTheHostDescribesItself(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.stop()
 		r.cfg.Node.Name, r.cfg.ReservePercent = "", 50
 		r.start()
@@ -226,7 +238,8 @@ func TestTheHostDescribesItself(t *testing.T) {
 }
 
 func TestAWorkloadKnowsItsLease(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		s := web("web", "hi")
 		s.Env = append(s.Env, "AKASH_OWNER=mine", "BARE")
 		st := r.ready(workload(7, 1, s))
@@ -248,7 +261,8 @@ func TestAWorkloadKnowsItsLease(t *testing.T) {
 }
 
 func TestNamesOfContainersAreInjectiveAndFit(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		long := strings.Repeat("a", 62)
 		r.ready(workload(1, 1, web("a", "x"), web("a-1", "x"), web(long+"b", "x"), web(long+"c", "x")))
 		names := r.containers()
@@ -269,7 +283,8 @@ func TestNamesOfContainersAreInjectiveAndFit(t *testing.T) {
 }
 
 func TestReplicasShareTheClients(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		st := r.ready(workload(1, 1, replicas(web("web", "hi"), 3)))
 		seen := make(map[string]int)
 		for range 30 {
@@ -282,7 +297,8 @@ func TestReplicasShareTheClients(t *testing.T) {
 }
 
 func TestARequestThatHasBegunIsFinishedDuringAnUpdate(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		st := r.ready(workload(1, 1, web("web", "old")))
 		answer := make(chan string, 1)
 		go func() {
@@ -300,7 +316,8 @@ func TestARequestThatHasBegunIsFinishedDuringAnUpdate(t *testing.T) {
 }
 
 func TestAnUpdateThatCannotStartLeavesTheOldRunning(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		st := r.ready(workload(1, 1, replicas(web("web", "old"), 2)))
 		bad := replicas(web("web", "new"), 2)
 		bad.Image = "missing:1"
@@ -319,7 +336,8 @@ func TestAnUpdateThatCannotStartLeavesTheOldRunning(t *testing.T) {
 }
 
 func TestTheLogOfAContainerThatCrashedIsKept(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		v := web("web", "hi")
 		r.ready(workload(1, 1, v))
 		for name := range r.containers() {

@@ -139,19 +139,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func needContainers(t testing.TB) *yard {
-	t.Helper()
+func needContainers(tb testing.TB) *yard {
+	tb.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("real containers need root")
+		tb.Skip("real containers need root")
 	}
 	if _, err := exec.LookPath("nft"); err != nil {
-		t.Skip("real containers need the program nft (package nftables)")
+		tb.Skip("real containers need the program nft (package nftables)")
 	}
 	if testing.Short() {
-		t.Skip("real containers take seconds")
+		tb.Skip("real containers take seconds")
 	}
 	y := shared()
-	require.NoError(t, y.err)
+	require.NoError(tb, y.err)
 	return y
 }
 
@@ -166,30 +166,30 @@ type realHost struct {
 	ended   chan error
 }
 
-func newRealHost(t testing.TB) *realHost {
-	t.Helper()
-	y := needContainers(t)
-	h := &realHost{t: t, rc: runc.Config{Dir: t.TempDir(), Shim: y.shim}}
+func newRealHost(tb testing.TB) *realHost {
+	tb.Helper()
+	y := needContainers(tb)
+	h := &realHost{t: tb, rc: runc.Config{Dir: tb.TempDir(), Shim: y.shim}}
 	h.cfg = fleet.Config{
-		StateDir: t.TempDir(), Node: node(), IngressAddr: "127.0.0.1:" + freePort(t), PublicHost: "127.0.0.1",
+		StateDir: tb.TempDir(), Node: node(), IngressAddr: "127.0.0.1:" + freePort(tb), PublicHost: "127.0.0.1",
 		PortHost: "127.0.0.1", FirstPort: 41000, LastPort: 41200, StopTime: 3 * time.Second, DrainTime: 3 * time.Second,
 	}
 	h.start()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		h.stop()
 		rt, err := runc.New(h.rc)
-		require.NoError(t, err)
-		require.NoError(t, rt.Purge(context.Background()))
-		require.NoError(t, rt.Close())
+		require.NoError(tb, err)
+		require.NoError(tb, rt.Purge(context.Background()))
+		require.NoError(tb, rt.Close())
 	})
 	return h
 }
 
-func freePort(t testing.TB) string {
-	t.Helper()
+func freePort(tb testing.TB) string {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
+	require.NoError(tb, err)
+	defer func() { _ = l.Close() }()
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
@@ -207,7 +207,9 @@ func (h *realHost) start() {
 func (h *realHost) stop() {
 	h.t.Helper()
 	require.NoError(h.t, h.fleet.Close())
-	<-h.ended
+	if err := <-h.ended; err != nil {
+		require.ErrorIs(h.t, err, driver.ErrClosed)
+	}
 	require.NoError(h.t, h.runtime.Close())
 }
 
@@ -235,6 +237,7 @@ func TestConformanceOfRealContainers(t *testing.T) {
 			clustertest.Images, clustertest.Restarts, clustertest.Persistence,
 		},
 		New: func(t *testing.T) *clustertest.Cluster {
+			t.Helper()
 			h := newRealHost(t)
 			return &clustertest.Cluster{
 				Driver: h.fleet, Get: localGet,

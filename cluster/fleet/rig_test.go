@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -272,7 +271,7 @@ func get(ctx context.Context, dial func(context.Context, string, string) (net.Co
 	if err != nil {
 		return "", err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(res.Body)
 	if err == nil && res.StatusCode != http.StatusOK {
 		err = fmt.Errorf("status %d: %s", res.StatusCode, strings.TrimSpace(string(b)))
@@ -282,14 +281,6 @@ func get(ctx context.Context, dial func(context.Context, string, string) (net.Co
 
 // get fetches a public URL.
 func (r *rig) get(rawURL string) (string, error) { return get(r.t.Context(), r.net.dial, rawURL) }
-
-// request sends a request to the ingress under a host name.
-func (r *rig) request(method, rawURL string, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(r.t.Context(), method, rawURL, body)
-	require.NoError(r.t, err)
-	c := &http.Client{Transport: &http.Transport{DialContext: r.net.dial, DisableKeepAlives: true}}
-	return c.Do(req)
-}
 
 func lease(n uint64) market.LeaseID {
 	id, err := market.ParseLeaseID(fmt.Sprintf("tenant/%d/1/1/provider", n))
@@ -343,7 +334,8 @@ func (r *rig) until(id market.LeaseID, ok func(driver.Status) bool) driver.Statu
 	ctx, stop := context.WithTimeout(r.t.Context(), 10*time.Minute)
 	defer stop()
 	var last driver.Status
-	for range r.fleet.Watch(ctx) {
+	for _, err := range r.fleet.Watch(ctx) {
+		require.NoError(r.t, err)
 		s, err := r.fleet.Status(ctx, id)
 		if err != nil {
 			continue
@@ -378,15 +370,6 @@ func (r *rig) containers() map[string]runtime.Container {
 
 // settle waits until nothing changes any more on its own within a time.
 func (r *rig) settle() { time.Sleep(30 * time.Second) }
-
-// withQuery adds a query to a URI.
-func withQuery(uri, path string, kv ...string) string {
-	q := make(url.Values)
-	for i := 0; i+1 < len(kv); i += 2 {
-		q.Set(kv[i], kv[i+1])
-	}
-	return uri + path + "?" + q.Encode()
-}
 
 func assertTransient(t *testing.T, err error) {
 	t.Helper()

@@ -11,8 +11,8 @@ import (
 )
 
 // large is a cluster of n nodes of which most are nearly full, in different ways.
-func large(b testing.TB, n int) *inventory.Ledger {
-	b.Helper()
+func large(tb testing.TB, n int) *inventory.Ledger {
+	tb.Helper()
 	nodes := make([]inventory.Node, 0, n)
 	for i := range n {
 		v := node(fmt.Sprintf("node-%05d", i), 32+uint64(i%7)*4, 128)
@@ -24,7 +24,7 @@ func large(b testing.TB, n int) *inventory.Ledger {
 		}
 		nodes = append(nodes, v)
 	}
-	l := ledger(b, nodes...)
+	l := ledger(tb, nodes...)
 	for i := range n / 2 {
 		l.Reserve(fmt.Sprint("held ", i), group(unit(1, 1, 28, 100)))
 	}

@@ -58,10 +58,10 @@ func group(units ...market.ResourceUnit) market.GroupSpec {
 	return market.GroupSpec{Name: "g", Units: units}
 }
 
-func ledger(t testing.TB, nodes ...inventory.Node) *inventory.Ledger {
-	t.Helper()
+func ledger(tb testing.TB, nodes ...inventory.Node) *inventory.Ledger {
+	tb.Helper()
 	l, err := inventory.New(nodes, inventory.Overcommit{})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return l
 }
 

@@ -27,10 +27,11 @@ func main() {
 		close(stop)
 	}()
 	hostname, _ := os.Hostname()
-	os.Exit(guest.Main(context.Background(), guest.Process{
-		Args: os.Args, Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Hostname: hostname, Listen: listen, Get: get, Stop: stop,
-	}))
+	os.Exit(guest.Main( //nolint:forbidigo // this is a program
+		context.Background(), guest.Process{
+			Args: os.Args, Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+			Hostname: hostname, Listen: listen, Get: get, Stop: stop,
+		}))
 }
 
 func listen(port uint16) (net.Listener, error) {
@@ -50,7 +51,7 @@ func get(ctx context.Context, url string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, most))
 	if err == nil && res.StatusCode != http.StatusOK {
 		err = fmt.Errorf("status %d", res.StatusCode)

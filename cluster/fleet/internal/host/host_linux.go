@@ -11,7 +11,7 @@ func memoryBytes() (uint64, error) {
 	if err := syscall.Sysinfo(&s); err != nil {
 		return 0, fmt.Errorf("sysinfo: %w", err)
 	}
-	return uint64(s.Totalram) * uint64(s.Unit), nil
+	return uint64(s.Totalram) * uint64(s.Unit), nil //nolint:unconvert // narrower on 32-bit machines
 }
 
 // diskBytes is what is free for a program on the disk of dir.

@@ -75,13 +75,13 @@ func pause(ctx context.Context) bool {
 
 // forward copies one connection to a replica, trying each once.
 func forward(ctx context.Context, client net.Conn, t Target, dial Dial) {
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	server, _, release := connect(ctx, "tcp", t, dial)
 	if server == nil {
 		return
 	}
 	defer release()
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	stop := context.AfterFunc(ctx, func() {
 		_ = client.Close()
 		_ = server.Close()

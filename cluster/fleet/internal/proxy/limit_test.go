@@ -16,7 +16,7 @@ func TestOnlySoManyConnectionsAreAccepted(t *testing.T) {
 	for range 3 {
 		c, err := net.Dial("tcp", ln.Addr().String())
 		require.NoError(t, err)
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 	}
 	first, err := l.Accept()
 	require.NoError(t, err)
@@ -28,7 +28,8 @@ func TestOnlySoManyConnectionsAreAccepted(t *testing.T) {
 		third <- err
 	}()
 	select {
-	case <-third:
+	case err := <-third:
+		require.NoError(t, err)
 		assert.Fail(t, "a third connection was accepted")
 	case <-time.After(20 * time.Millisecond):
 	}

@@ -76,7 +76,7 @@ func send(t *testing.T, method, url string, body io.Reader) (int, string) {
 	req.Header.Set("X-Forwarded-For", "6.6.6.6")
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
 	return res.StatusCode, string(b)
@@ -97,7 +97,7 @@ func TestAnUnknownHostIsNotFound(t *testing.T) {
 	url := front(t, serve(t, says("hi")), manifest.HTTPOptions{})
 	res, err := http.Get(url)
 	require.NoError(t, err)
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	assert.Equal(t, http.StatusNotFound, res.StatusCode)
 }
 
@@ -204,7 +204,7 @@ func TestStreamsAreNotHeldBack(t *testing.T) {
 	req.Host = "site"
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	lines := bufio.NewReader(res.Body)
 	line, err := lines.ReadString('\n')
 	require.NoError(t, err)
@@ -233,7 +233,7 @@ func TestWebSocketsPass(t *testing.T) {
 	c, res, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{Host: "site"})
 	require.NoError(t, err)
 	if res.Body != nil {
-		defer res.Body.Close()
+		defer func() { _ = res.Body.Close() }()
 	}
 	for i := range 3 {
 		require.NoError(t, c.Write(t.Context(), websocket.MessageText, []byte(strconv.Itoa(i))))
@@ -276,7 +276,7 @@ func forward(t *testing.T, handle func(net.Conn)) (address string, stop func()) 
 	t.Helper()
 	server, err := net.Listen("tcp", "127.0.0.20:0")
 	require.NoError(t, err)
-	t.Cleanup(func() { server.Close() })
+	t.Cleanup(func() { _ = server.Close() })
 	go func() {
 		for {
 			c, err := server.Accept()
@@ -307,7 +307,7 @@ func forward(t *testing.T, handle func(net.Conn)) (address string, stop func()) 
 
 func TestTCPIsForwardedBothWaysWithHalfClose(t *testing.T) {
 	address, _ := forward(t, func(c net.Conn) {
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		b, _ := io.ReadAll(c) // until the client has said all
 		fmt.Fprintf(c, "got %d bytes", len(b))
 	})
@@ -328,7 +328,7 @@ func TestAForwardedPortThatClosesEndsItsConnections(t *testing.T) {
 	address, stop := forward(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	c, err := net.Dial("tcp", address)
 	require.NoError(t, err)
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	_, err = c.Write([]byte("x"))
 	require.NoError(t, err)
 	_, err = io.ReadFull(c, make([]byte, 1))
@@ -350,7 +350,7 @@ func asTimeout(err error, target *net.Error) bool {
 func TestUDPIsForwardedPerClient(t *testing.T) {
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	go func() {
 		buf := make([]byte, 2048)
 		for {
@@ -397,7 +397,7 @@ func TestAUDPClientMovesWhenItsReplicaLeaves(t *testing.T) {
 	for _, ip := range []string{"127.0.0.30", "127.0.0.31"} {
 		server, err := net.ListenPacket("udp", net.JoinHostPort(ip, strconv.Itoa(int(port))))
 		require.NoError(t, err)
-		defer server.Close()
+		defer func() { _ = server.Close() }()
 		port = uint16(server.LocalAddr().(*net.UDPAddr).Port)
 		go func() {
 			buf := make([]byte, 100)
@@ -423,7 +423,7 @@ func TestAUDPClientMovesWhenItsReplicaLeaves(t *testing.T) {
 	defer cancel()
 	c, err := net.Dial("udp", pc.LocalAddr().String())
 	require.NoError(t, err)
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	for _, replica := range []string{"127.0.0.30", "127.0.0.31", "127.0.0.30"} {
 		pool.Set([]netip.Addr{netip.MustParseAddr(replica)})
 		_, err = c.Write([]byte("who"))

@@ -155,7 +155,9 @@ func (r *Router) Serve(ctx context.Context, ln net.Listener, grace time.Duration
 	if srv.Shutdown(end) != nil {
 		_ = srv.Close()
 	}
-	<-done
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("ingress: %w", err)
+	}
 	return nil
 }
 

@@ -78,7 +78,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	sent := &once{ReadCloser: req.Body}
 	start := time.Now()
 	var tried []netip.Addr
-	var last error = errNoReplica
+	last := errNoReplica
 	for try := 1; ; try++ {
 		addr, release, ok := t.route.Pool.Pick(tried)
 		if !ok {

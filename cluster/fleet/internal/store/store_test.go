@@ -118,7 +118,7 @@ func TestFilesThatCannotBeReadAreSetAside(t *testing.T) {
 	}
 	s, records, bad, err := store.Open(dir)
 	require.NoError(t, err)
-	defer s.Close()
+	defer func() { require.NoError(t, s.Close()) }()
 	assert.Empty(t, records)
 	assert.Equal(t, []string{"empty.json", "later.json", "none.json"}, bad)
 	for _, name := range bad {
