@@ -81,7 +81,7 @@ func (l *layout) skipQuote(line, col int) (int, int) {
 // flowEnd returns the line of the bracket that closes the one at a place.
 func (l *layout) flowEnd(line, col int) int {
 	depth := 0
-	for line < len(l.lines) {
+	for line < len(l.lines) && !l.failed {
 		if col >= len(l.lines[line]) {
 			line, col = line+1, 0
 			continue
