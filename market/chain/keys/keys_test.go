@@ -79,7 +79,7 @@ func TestTheFileBackendEncryptsKeys(t *testing.T) {
 	loaded, err := again.Load("alice")
 	require.NoError(t, err)
 	assert.Equal(t, made.Address(), loaded.Address())
-	wrong, err := keys.Open(dir, keys.File, strings.NewReader("wrong\nwrong\nwrong\n"))
+	wrong, err := keys.Open(dir, keys.File, strings.NewReader("wrong\nagain\nstill\n"))
 	require.NoError(t, err)
 	_, err = wrong.Load("alice")
 	require.Error(t, err)
@@ -97,7 +97,7 @@ func TestWhatIsNoKeyIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, market.ErrInvalid)
 	_, err = ring.Import("x", "not the words of a wallet")
 	require.Error(t, err)
-	_, err = keys.FromMnemonic("x", "secret secret")
+	_, err = keys.FromMnemonic("x", "secret words")
 	require.Error(t, err)
 	assert.NotContains(t, err.Error(), "secret")
 }

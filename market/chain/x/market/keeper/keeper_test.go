@@ -279,7 +279,8 @@ func TestTablesKeepTheContract(t *testing.T) {
 	_, err := table.Get(market.DeploymentID{Owner: "c", DSeq: 1})
 	require.ErrorIs(t, err, market.ErrNotFound)
 	require.NoError(t, table.Delete(market.DeploymentID{Owner: "c", DSeq: 1}), "nothing to delete is no error")
-	for range table.Scan(nil, nil) {
+	for _, err := range table.Scan(nil, nil) {
+		require.NoError(t, err)
 		break // leaves no iterator open
 	}
 }
