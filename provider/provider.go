@@ -144,6 +144,8 @@ type Provider struct {
 
 	// manifests serializes the acceptance of manifests per deployment.
 	manifests keyedMutex[market.DeploymentID]
+	// bell tells followers of events that a lease may have changed.
+	bell bell
 
 	mu       sync.Mutex // guards all below; never held during a call-out
 	ledger   *inventory.Ledger
@@ -441,6 +443,9 @@ func (p *Provider) runWorker(ctx context.Context) error {
 			err = p.reconcileLease(ctx, t.id)
 		} else {
 			err = p.reconcileOrder(ctx, t.id.OrderID)
+		}
+		if t.lease {
+			p.bell.ring(t.id)
 		}
 		if n := p.queue.done(t, err); n > 0 && ctx.Err() == nil {
 			p.cfg.Logger.Warn("will try again", "lease", t.id, "failures", n, "err", err)

@@ -477,6 +477,44 @@ func TestEarningsAreWithdrawnOnSchedule(t *testing.T) {
 	})
 }
 
+func TestEventsTellALeasesLifeToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, memcluster.Config{})
+		p, _ := w.start(nil)
+		plan := plan(t, "V=1", nil)
+		id, orders, err := w.tenant.Create(t.Context(), plan)
+		require.NoError(t, err)
+		bids, err := w.tenant.AwaitBids(t.Context(), orders)
+		require.NoError(t, err)
+		leases, err := w.tenant.Accept(t.Context(), bids)
+		require.NoError(t, err)
+		var mu sync.Mutex
+		var kinds []string
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for e, err := range p.Events(t.Context(), leases[0]) {
+				if !assert.NoError(t, err) {
+					return
+				}
+				mu.Lock()
+				kinds = append(kinds, e.Kind+" "+e.State)
+				mu.Unlock()
+			}
+		})
+		synctest.Wait()
+		require.NoError(t, w.tenant.SendManifest(t.Context(), leases, plan.Manifest))
+		_, err = w.tenant.AwaitReady(t.Context(), leases, plan.Hash)
+		require.NoError(t, err)
+		synctest.Wait()
+		require.NoError(t, w.tenant.Close(t.Context(), id))
+		wg.Wait()
+		assert.Equal(t, "phase-changed awaiting-manifest", kinds[0])
+		assert.Contains(t, kinds, "phase-changed active")
+		assert.Contains(t, kinds, "service-changed ready")
+		assert.Equal(t, "closing closing", kinds[len(kinds)-1])
+	})
+}
+
 func TestTwoProvidersOfOneProcessCompete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, memcluster.Config{})
