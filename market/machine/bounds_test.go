@@ -1,6 +1,7 @@
 package machine_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -18,6 +19,20 @@ func (h *host) must(t *testing.T, height int64, msgs ...market.Msg) {
 		_, err := h.step(height, msg, 0)
 		require.NoError(t, err, "%T", msg)
 	}
+}
+
+func TestADeploymentHasAsManyGroupsAsAllowed(t *testing.T) {
+	h := newHost(market.DefaultParams("uakt"))
+	d := benchDeployment(1)
+	for i := len(d.Groups); i < 20; i++ {
+		g := d.Groups[0].Clone()
+		g.Name = fmt.Sprint("group", i)
+		d.Groups = append(d.Groups, g)
+	}
+	h.must(t, 1, d)
+	d.ID.DSeq, d.Groups = 2, append(d.Groups, d.Groups[0])
+	_, err := h.step(1, d, 0)
+	require.ErrorIs(t, err, market.ErrLimit)
 }
 
 func TestABlockDoesABoundedNumberOfThingsByItself(t *testing.T) {

@@ -92,6 +92,7 @@ func listsAreFiltered(r *run) {
 	r.wantIDs("closed leases of a tenant", leases(market.LeaseFilter{Owner: a.Address(), State: market.LeaseClosed}))
 	r.wantIDs("another provider's leases of a tenant", leases(market.LeaseFilter{Owner: a.Address(), Provider: q.Address()}))
 	r.wantIDs("another provider's lease of an order", leases(market.LeaseFilter{Owner: a.Address(), DSeq: 1, GSeq: 1, OSeq: 1, Provider: q.Address()}))
+	r.wantIDs("closed leases of a provider while one is active", leases(market.LeaseFilter{Provider: p.Address(), State: market.LeaseClosed}))
 	r.wantIDs("leases of another provider", leases(market.LeaseFilter{Provider: q.Address()}))
 	a.do(market.CloseDeployment{ID: lease.DeploymentID})
 	r.wantIDs("active leases after closing", leases(market.LeaseFilter{Provider: p.Address(), State: market.LeaseActive}))
