@@ -171,9 +171,7 @@ func (r *Runtime) hostConfig(s runtime.Spec) *container.HostConfig {
 		CapDrop: []string{"ALL"}, CapAdd: capabilities(), SecurityOpt: []string{"no-new-privileges:true"},
 		CgroupnsMode: container.CgroupnsModePrivate, IpcMode: container.IPCModePrivate, OomScoreAdj: oomAdjust,
 		NetworkMode: "none", RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
-		LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{
-			"max-size": strconv.FormatUint(max(logs/logFiles, 1), 10), "max-file": strconv.Itoa(logFiles),
-		}},
+		LogConfig: container.LogConfig{Type: "json-file", Config: r.logOptions(logs)},
 		Resources: container.Resources{PidsLimit: &pids, NanoCPUs: int64(s.Resources.MilliCores) * 1_000_000},
 		Mounts: []mount.Mount{{
 			Type: mount.TypeBind, Source: filepath.Join(r.dir(s.Name), hostsFile), Target: "/etc/hosts", ReadOnly: true,
@@ -189,6 +187,15 @@ func (r *Runtime) hostConfig(s runtime.Spec) *container.HostConfig {
 		h.Mounts = append(h.Mounts, r.mount(m))
 	}
 	return h
+}
+
+// logOptions bound kept logs: Docker turns files over, Podman has one and begins it
+// anew when it is full.
+func (r *Runtime) logOptions(bound uint64) map[string]string {
+	if r.podman {
+		return map[string]string{"max-size": strconv.FormatUint(bound, 10)}
+	}
+	return map[string]string{"max-size": strconv.FormatUint(max(bound/logFiles, 1), 10), "max-file": strconv.Itoa(logFiles)}
 }
 
 func (r *Runtime) mount(m runtime.Mount) mount.Mount {

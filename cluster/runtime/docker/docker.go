@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,6 +68,7 @@ type Runtime struct {
 	cfg    Config
 	log    *slog.Logger
 	engine *client.Client
+	podman bool // differs from Docker in walls and logs
 	locks  keylock.Locks
 	ctx    context.Context //nolint:containedctx // ends with Close
 	cancel context.CancelFunc
@@ -85,11 +87,11 @@ func New(cfg Config) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	engine, err := connect(cfg.Socket)
+	engine, podman, err := connect(cfg.Socket)
 	if err != nil {
 		return nil, err
 	}
-	r := &Runtime{cfg: cfg, log: cfg.Logger, engine: engine}
+	r := &Runtime{cfg: cfg, log: cfg.Logger, engine: engine, podman: podman}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.wg.Go(r.watchDisk)
 	return r, nil
@@ -135,18 +137,23 @@ func firstSocket() string {
 	return all[0]
 }
 
-func connect(socket string) (*client.Client, error) {
-	engine, err := client.New(client.WithHost("unix://" + socket))
+// connect finds an engine that answers, and whether it is Podman.
+func connect(socket string) (engine *client.Client, podman bool, err error) {
+	engine, err = client.New(client.WithHost("unix://" + socket))
 	if err != nil {
-		return nil, fmt.Errorf("docker: %w", err)
+		return nil, false, fmt.Errorf("docker: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), pingTime)
 	defer cancel()
-	if _, err := engine.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {
+	v, err := engine.ServerVersion(ctx, client.ServerVersionOptions{})
+	if err != nil {
 		_ = engine.Close()
-		return nil, fmt.Errorf("docker: no engine answers at %s (%v); start Docker or Podman's service, or give its socket: %w", socket, err, runtime.ErrUnsupported)
+		return nil, false, fmt.Errorf("docker: no engine answers at %s (%v); start Docker or Podman's service, or give its socket: %w", socket, err, runtime.ErrUnsupported)
 	}
-	return engine, nil
+	for _, c := range v.Components {
+		podman = podman || strings.Contains(c.Name, "Podman")
+	}
+	return engine, podman, nil
 }
 
 // Close implements runtime.Runtime. Twice is allowed.

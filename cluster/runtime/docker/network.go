@@ -55,6 +55,9 @@ func (r *Runtime) EnsureNetwork(ctx context.Context, name string) (runtime.Netwo
 }
 
 func (r *Runtime) network(ctx context.Context, name string) (runtime.Network, error) {
+	if r.podman {
+		return r.lookPodman(ctx, name)
+	}
 	got, err := r.engine.NetworkInspect(ctx, r.full(name), client.NetworkInspectOptions{})
 	if errdefs.IsNotFound(err) {
 		return runtime.Network{}, notFound("network", name)
@@ -74,36 +77,76 @@ func (r *Runtime) network(ctx context.Context, name string) (runtime.Network, er
 // create makes a bridge network in a range of our own pool: engines' own pools
 // hold about thirty networks.
 func (r *Runtime) create(ctx context.Context, name string) error {
-	list, err := r.engine.NetworkList(ctx, client.NetworkListOptions{})
+	taken, _, err := r.listNetworks(ctx)
 	if err != nil {
-		return fail(ctx, "list", "networks", err)
-	}
-	var taken []netip.Prefix
-	for _, n := range list.Items {
-		for _, c := range n.IPAM.Config {
-			if c.Subnet.IsValid() {
-				taken = append(taken, c.Subnet)
-			}
-		}
+		return err
 	}
 	for range maxAttempts {
 		p, err := subnet.Free(r.cfg.Pool, taken)
 		if err != nil {
 			return fmt.Errorf("docker: network %s: %w", name, err)
 		}
-		_, err = r.engine.NetworkCreate(ctx, r.full(name), client.NetworkCreateOptions{
-			Driver: "bridge", Labels: map[string]string{labelInstance: r.cfg.Instance, labelNetwork: name},
-			IPAM: &network.IPAM{Driver: "default", Config: []network.IPAMConfig{{Subnet: p, Gateway: p.Addr().Next()}}},
-		})
+		err = r.createIn(ctx, name, p)
 		if err == nil {
 			return nil
 		}
-		if !strings.Contains(strings.ToLower(err.Error()), "overlap") && !strings.Contains(err.Error(), "conflicts with") {
+		if !takenRange(err) {
 			return fail(ctx, "create network", name, err)
 		}
 		taken = append(taken, p) // a range of the host that the engine does not list
 	}
 	return fmt.Errorf("docker: network %s: the host uses ranges all over %s", name, r.cfg.Pool)
+}
+
+// listNetworks gives the ranges of all networks, and the names of ours.
+func (r *Runtime) listNetworks(ctx context.Context) (ranges []netip.Prefix, ours []string, err error) {
+	add := func(labels map[string]string, subnets ...netip.Prefix) {
+		ranges = append(ranges, subnets...)
+		if labels[labelInstance] == r.cfg.Instance {
+			ours = append(ours, labels[labelNetwork])
+		}
+	}
+	if r.podman {
+		list, err := r.podmanList(ctx)
+		for _, n := range list {
+			add(n.Labels)
+			for _, s := range n.Subnets {
+				add(nil, s.Subnet)
+			}
+		}
+		return ranges, ours, err
+	}
+	list, err := r.engine.NetworkList(ctx, client.NetworkListOptions{})
+	if err != nil {
+		return nil, nil, fail(ctx, "list", "networks", err)
+	}
+	for _, n := range list.Items {
+		add(n.Labels)
+		for _, c := range n.IPAM.Config {
+			if c.Subnet.IsValid() {
+				add(nil, c.Subnet)
+			}
+		}
+	}
+	return ranges, ours, nil
+}
+
+func (r *Runtime) createIn(ctx context.Context, name string, p netip.Prefix) error {
+	labels := map[string]string{labelInstance: r.cfg.Instance, labelNetwork: name}
+	if r.podman {
+		return r.createWalled(ctx, r.full(name), p, labels)
+	}
+	_, err := r.engine.NetworkCreate(ctx, r.full(name), client.NetworkCreateOptions{
+		Driver: "bridge", Labels: labels,
+		IPAM: &network.IPAM{Driver: "default", Config: []network.IPAMConfig{{Subnet: p, Gateway: p.Addr().Next()}}},
+	})
+	return err
+}
+
+// takenRange reports an error that another range may cure.
+func takenRange(err error) bool {
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "overlap") || strings.Contains(text, "conflicts with") || strings.Contains(text, "already used")
 }
 
 // checkNetwork is ErrNotFound for a network that is not there.
@@ -333,10 +376,10 @@ func (r *Runtime) Purge(ctx context.Context) error {
 	for _, name := range names {
 		errs = append(errs, r.Remove(ctx, name))
 	}
-	list, err := r.engine.NetworkList(ctx, client.NetworkListOptions{Filters: r.ours()})
+	_, networks, err := r.listNetworks(ctx)
 	errs = append(errs, err)
-	for _, n := range list.Items {
-		errs = append(errs, r.DeleteNetwork(ctx, n.Labels[labelNetwork]))
+	for _, n := range networks {
+		errs = append(errs, r.DeleteNetwork(ctx, n))
 	}
 	volumes, err := r.Volumes(ctx)
 	errs = append(errs, err)

@@ -198,7 +198,22 @@ func (r *Runtime) resize(ctx context.Context, id string, sizes <-chan runtime.Te
 			if !ok {
 				return
 			}
-			_, _ = r.engine.ExecResize(ctx, id, client.ExecResizeOptions{Height: uint(s.Height), Width: uint(s.Width)})
+			r.setSize(ctx, id, s, over)
+		}
+	}
+}
+
+// setSize tries again for a while: engines refuse it until the command runs,
+// which may be after it is attached.
+func (r *Runtime) setSize(ctx context.Context, id string, s runtime.TerminalSize, over <-chan struct{}) {
+	for deadline := time.Now().Add(exitTime); time.Now().Before(deadline); {
+		if _, err := r.engine.ExecResize(ctx, id, client.ExecResizeOptions{Height: uint(s.Height), Width: uint(s.Width)}); err == nil {
+			return
+		}
+		select {
+		case <-over:
+			return
+		case <-time.After(exitStep):
 		}
 	}
 }

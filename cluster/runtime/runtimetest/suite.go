@@ -47,6 +47,7 @@ const (
 	StdStreams
 )
 
+// String names the abilities.
 func (a Ability) String() string {
 	names := []string{"reopening", "walls", "terminals", "credentials", "volumes", "memory limits", "streams"}
 	var out []string
