@@ -26,6 +26,7 @@ func BenchmarkCompile(b *testing.B) {
 }
 
 func benchmarkCompile(b *testing.B, src []byte) {
+	b.Helper()
 	b.ReportAllocs()
 	b.SetBytes(int64(len(src)))
 	before := cpuTime(b)
@@ -40,6 +41,7 @@ func benchmarkCompile(b *testing.B, src []byte) {
 // cpuTime is the processor time of the process, the collector of garbage
 // included: what a busy machine does not change.
 func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
 	var u syscall.Rusage
 	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())

@@ -71,12 +71,12 @@ func (c *checker) gpuModels(p *ComputeProfile, a *GPUAttributes) {
 
 // validAttributeKey matches ^[a-zA-Z][\w/.\-]{1,126}[\w*]?$
 func validAttributeKey(s string) bool {
-	if len(s) < 2 || len(s) > 128 || !(s[0] >= 'a' && s[0] <= 'z' || s[0] >= 'A' && s[0] <= 'Z') {
+	if len(s) < 2 || len(s) > 128 || !isLetter(s[0]) {
 		return false
 	}
 	for i := 1; i < len(s); i++ {
 		c := s[i]
-		word := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+		word := isLetter(c) || c >= '0' && c <= '9' || c == '_'
 		last := i == len(s)-1
 		inner := c == '/' || c == '.' || c == '-'
 		switch {
@@ -89,6 +89,8 @@ func validAttributeKey(s string) bool {
 	}
 	return true
 }
+
+func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
 
 // usedProfile checks the amounts of a profile that a service uses.
 func (c *checker) usedProfile(p *ComputeProfile) {

@@ -69,7 +69,7 @@ func (c *checker) expose(s *Service, i int) {
 			words: protocolNames, suggestion: suggestProtocol(e.Proto),
 		})
 	}
-	c.httpOptions(e, at, path)
+	c.httpOptions(e, path)
 	for j := range e.To {
 		to := &e.To[j]
 		if !to.Global {
@@ -123,7 +123,7 @@ func suggestProtocol(s string) string {
 	return suggestWord(s, protocolNames)
 }
 
-func (c *checker) httpOptions(e *Expose, at func(string) Pos, path func(string) string) {
+func (c *checker) httpOptions(e *Expose, path func(string) string) {
 	o := &e.HTTPOptions
 	limit := func(key string, value, most uint32, unit string) {
 		if value <= most {

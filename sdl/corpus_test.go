@@ -55,6 +55,7 @@ func eachDocument(t *testing.T, f func(t *testing.T, file string, src []byte, re
 
 func TestCompileAgreesWithTheReference(t *testing.T) {
 	eachDocument(t, func(t *testing.T, file string, src []byte, ref reference) {
+		t.Helper()
 		res, err := sdl.Compile(src, sdl.Options{File: file})
 		if !ref.OK {
 			require.Error(t, err, "the reference says %s%s", ref.Error, ref.Panic)

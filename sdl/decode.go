@@ -23,8 +23,6 @@ type decoder struct {
 type segment struct {
 	key   string
 	index int
-	// keepNull returns items that are nothing instead of leaving them out.
-	keepNull bool
 }
 
 func (d *decoder) push(key string)   { d.path = append(d.path, segment{key: key, index: -1}) }
@@ -87,6 +85,7 @@ func (d *decoder) kindName(n int32) string {
 		return "a mapping"
 	case sequenceNode:
 		return "a list"
+	case scalarNode, aliasNode:
 	}
 	s, _ := nd.resolve()
 	switch s.typ {
@@ -98,6 +97,7 @@ func (d *decoder) kindName(n int32) string {
 		return "a number"
 	case timeScalar:
 		return "a date"
+	case textScalar:
 	}
 	return "text"
 }
@@ -163,7 +163,7 @@ func (d *decoder) uint32(n int32, dst *uint32) {
 // uint32 converts as the reference does: fractions are cut off.
 func (s scalar) uint32() (v uint32, fraction, ok bool) {
 	if s.typ == intScalar {
-		return uint32(s.abs), false, !(s.neg && s.abs != 0) && s.abs <= math.MaxUint32
+		return uint32(s.abs), false, (!s.neg || s.abs == 0) && s.abs <= math.MaxUint32
 	}
 	if !(s.real > -1 && s.real < math.MaxUint32+1) {
 		return 0, false, false

@@ -77,30 +77,30 @@ func (d *decoder) repeated(again int32, key string, doc *Document) {
 }
 
 // clear forgets what was read under a key, for a later empty value.
-func (doc *Document) clear(key string) {
+func (d *Document) clear(key string) {
 	switch key {
 	case "include":
-		doc.Include = nil
+		d.Include = nil
 	case "services":
-		doc.Services = nil
+		d.Services = nil
 	case "deployment":
-		doc.Deployment = nil
+		d.Deployment = nil
 	case "endpoints":
-		doc.Endpoints = nil
+		d.Endpoints = nil
 	}
 }
 
 // replaceEarlier keeps the last of several entries of one name, which only a
 // top-level key that comes twice can bring about.
-func (doc *Document) replaceEarlier() {
-	if !doc.repeated {
+func (d *Document) replaceEarlier() {
+	if !d.repeated {
 		return
 	}
-	doc.Services = lastOfEach(doc.Services, func(s *Service) string { return s.Name })
-	doc.Compute = lastOfEach(doc.Compute, func(p *ComputeProfile) string { return p.Name })
-	doc.Placement = lastOfEach(doc.Placement, func(p *PlacementProfile) string { return p.Name })
-	doc.Deployment = lastOfEach(doc.Deployment, func(p *Deployment) string { return p.Service })
-	doc.Endpoints = lastOfEach(doc.Endpoints, func(e *Endpoint) string { return e.Name })
+	d.Services = lastOfEach(d.Services, func(s *Service) string { return s.Name })
+	d.Compute = lastOfEach(d.Compute, func(p *ComputeProfile) string { return p.Name })
+	d.Placement = lastOfEach(d.Placement, func(p *PlacementProfile) string { return p.Name })
+	d.Deployment = lastOfEach(d.Deployment, func(p *Deployment) string { return p.Service })
+	d.Endpoints = lastOfEach(d.Endpoints, func(e *Endpoint) string { return e.Name })
 }
 
 func lastOfEach[T any](list []T, name func(*T) string) []T {

@@ -108,7 +108,7 @@ func (e *Error) Unwrap() error { return ErrInvalid }
 
 // Diagnostics are the problems of a document, sorted by place. As an error,
 // [errors.As] finds each as an [*Error].
-type Diagnostics []*Error
+type Diagnostics []*Error //nolint:errname // editors call such a list diagnostics
 
 // Error implements error with one line for each problem.
 func (ds Diagnostics) Error() string {

@@ -217,6 +217,7 @@ func (d *decoder) flattenMerge(merge int32, seen map[string]bool, out *[]int32, 
 			d.flattenInto(e, seen, out, depth+1)
 		}
 		return
+	case scalarNode, aliasNode:
 	}
 	d.wrongType(merge, "a mapping or a list of mappings to merge")
 }

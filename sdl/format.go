@@ -217,7 +217,7 @@ func (l *layout) value(n int32, parent column, indent int) {
 	case nd.kind == sequenceNode:
 		l.sequence(n, indent)
 	case c == '|' || c == '>':
-		l.opaque(line, l.blockEnd(line, parent.old, c, col), parent)
+		l.opaque(line, l.blockEnd(line, parent.old, col), parent)
 	case c == '"' || c == '\'':
 		l.opaque(line, l.quoteEnd(line, col), parent)
 	case nd.value != "":

@@ -11,7 +11,7 @@ func isComment(line string) bool { return strings.HasPrefix(strings.TrimLeft(lin
 // blockEnd returns the last line of a literal or folded block that starts on a
 // line, inside a block at column parent. Empty lines after it belong to it only
 // when it keeps them ("|+").
-func (l *layout) blockEnd(line, parent int, mark byte, col int) int {
+func (l *layout) blockEnd(line, parent, col int) int {
 	header, _, _ := strings.Cut(l.lines[line][col:], "#")
 	keep := strings.Contains(header, "+")
 	if parent == 0 && l.t.at(l.t.root).kind == scalarNode {

@@ -90,6 +90,7 @@ func comments(src []byte) []string {
 
 func TestFormatKeepsMeaningAndComments(t *testing.T) {
 	check := func(t *testing.T, src []byte) {
+		t.Helper()
 		out, err := sdl.Format(src)
 		if err != nil {
 			_, err := sdl.Compile(src, sdl.Options{})
@@ -110,8 +111,8 @@ func TestFormatKeepsMeaningAndComments(t *testing.T) {
 			assert.Equal(t, rulesOf(errBefore), rulesOf(errAfter))
 		}
 	}
-	eachDocument(t, func(t *testing.T, _ string, src []byte, _ reference) { check(t, src) })
-	eachGolden(t, func(t *testing.T, _ string, src []byte) { check(t, src) })
+	eachDocument(t, func(t *testing.T, _ string, src []byte, _ reference) { t.Helper(); check(t, src) })
+	eachGolden(t, func(t *testing.T, _ string, src []byte) { t.Helper(); check(t, src) })
 }
 
 // rulesOf lists path and rule of each problem.

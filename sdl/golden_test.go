@@ -55,6 +55,7 @@ func golden(t *testing.T, file, got string) {
 
 func TestGoldenDocuments(t *testing.T) {
 	eachGolden(t, func(t *testing.T, file string, src []byte) {
+		t.Helper()
 		name := filepath.Base(file)
 		res, err := sdl.Compile(src, sdl.Options{File: name})
 		if strings.HasPrefix(file, "testdata/err/") {

@@ -50,8 +50,10 @@ const (
 	MaxUnits             = 20                  // strict
 	MaxPort              = 65535
 	MaxServiceNameLength = 63 // strict; what Kubernetes takes
+)
 
-	// HTTP options: sizes in bytes, times in milliseconds.
+// Defaults and ranges of HTTP options: sizes in bytes, times in milliseconds.
+const (
 	DefaultBodySize    = 1 << 20
 	MaxBodySize        = 100 << 20
 	DefaultReadTimeout = 60_000

@@ -36,7 +36,7 @@ func TestBoundsAreKept(t *testing.T) {
 		{"expansions", bomb(), "limit-expansions"},
 		{"merges", mergeBomb(), "limit-expansions"},
 		{"manifest", product(), "limit-manifest"},
-		{"problems", strings.Replace(string(manyServices(2*sdl.MaxDiagnostics, "2.1")), "image: ", "imgae: ", -1), "too-many-problems"},
+		{"problems", strings.ReplaceAll(string(manyServices(2*sdl.MaxDiagnostics, "2.1")), "image: ", "imgae: "), "too-many-problems"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			start := time.Now()

@@ -1,6 +1,7 @@
 package sdl_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -111,6 +112,7 @@ func TestDocumentsBuiltInGoSurviveTheText(t *testing.T) {
 
 func TestHashDoesNotDependOnTheOrderOfKeys(t *testing.T) {
 	eachDocument(t, func(t *testing.T, file string, src []byte, ref reference) {
+		t.Helper()
 		if !ref.OK {
 			return
 		}
@@ -167,6 +169,7 @@ func seeds(f *testing.F) {
 
 // hang fails the test when f takes far longer than any text of that size needs.
 func hang(t *testing.T, src []byte, f func()) {
+	t.Helper()
 	start := time.Now()
 	f()
 	assert.Less(t, time.Since(start), tooLong, "%q", src)
@@ -223,7 +226,7 @@ func checkPositions(t *testing.T, src []byte, ds sdl.Diagnostics) {
 		require.Positive(t, d.Column)
 		_, ok := sdl.Explain(d.Rule)
 		require.True(t, ok, "rule %q", d.Rule)
-		if strings.ContainsAny(string(src), "\r\u0085\u2028\u2029\ufeff\x00") || !strings.HasSuffix(string(src), "\n") {
+		if bytes.ContainsAny(src, "\r\u0085\u2028\u2029\ufeff\x00") || !bytes.HasSuffix(src, []byte("\n")) {
 			continue // other ends of lines, other counting
 		}
 		require.LessOrEqual(t, d.Line, len(lines), "%v", d)

@@ -335,7 +335,7 @@ func (s *scanner) value(from, indent, depth int, inMapping bool) int32 {
 		return s.below(from, indent, depth, inMapping)
 	}
 	var n int32
-	end := at
+	var end int
 	switch s.src[at] {
 	case '"', '\'':
 		n, end = s.quoted(at)

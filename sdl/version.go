@@ -82,7 +82,7 @@ func identifiers(s string, numeric bool) bool {
 		}
 		for i := range len(word) {
 			c := word[i]
-			if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-') {
+			if !isLetter(c) && (c < '0' || c > '9') && c != '-' {
 				return false
 			}
 		}

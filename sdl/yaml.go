@@ -109,6 +109,7 @@ func (c *converter) convert(y *yaml.Node, depth int) int32 {
 	case yaml.MappingNode:
 		c.t.at(n).kind = mappingNode
 		c.children(y, n, depth)
+	case yaml.DocumentNode: // only at the top
 	}
 	return n
 }

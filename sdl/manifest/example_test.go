@@ -10,8 +10,8 @@ import (
 func ExampleManifest_Version() {
 	m, _ := fitting()
 	hash, err := m.Version()
-	fmt.Println(len(hash), err)
-	// Output: 32 <nil>
+	fmt.Println(hash, err)
+	// Output: de26525c5422886056facba2c3a4c5938767134a2ae8fa8e6e4f8245892bfd14 <nil>
 }
 
 func ExampleCheck() {

@@ -40,7 +40,7 @@ func (e *MismatchError) Unwrap() error { return e.Kind }
 // Mismatches is the error of [Check] and [Manifest.Validate]: one to
 // [MaxMismatches] differences, in the order of the manifest. [errors.As] finds
 // the first as a [*MismatchError].
-type Mismatches []*MismatchError
+type Mismatches []*MismatchError //nolint:errname // a list of errors, named after its elements
 
 // Error implements error with the first difference and the number of others.
 func (ms Mismatches) Error() string {
