@@ -147,9 +147,11 @@ func (e *engine) command() (*exec.Cmd, error) {
 func (e *engine) watchCgroups() {
 	tops, _ := filepath.Glob("/sys/fs/cgroup/*/cgroup.procs")
 	for _, procs := range append(tops, "/sys/fs/cgroup/cgroup.procs") {
-		dir := filepath.Join(filepath.Dir(procs), "docker")
-		if _, err := os.Stat(dir); err != nil {
-			e.cgroups = append(e.cgroups, dir)
+		for _, name := range []string{"docker", "libpod_parent"} {
+			dir := filepath.Join(filepath.Dir(procs), name)
+			if _, err := os.Stat(dir); err != nil {
+				e.cgroups = append(e.cgroups, dir)
+			}
 		}
 	}
 }
@@ -206,12 +208,28 @@ func (e *engine) stop() {
 	if e.registry != nil {
 		_ = e.registry.Close()
 	}
-	for _, dir := range e.cgroups {
-		_ = os.Remove(dir)
-	}
 	if e.dir != "" {
+		e.sweep()
 		_ = os.RemoveAll(e.dir)
 	}
+	for _, dir := range e.cgroups {
+		_ = os.Remove(filepath.Join(dir, "conmon"))
+		_ = os.Remove(dir)
+	}
+}
+
+// sweep ends what Podman leaves behind for five minutes: a watcher of each command,
+// and a mount. Both are known by our folder.
+func (e *engine) sweep() {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		line, err := os.ReadFile(f)
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+		if err == nil && pid > 1 && pid != os.Getpid() && strings.Contains(string(line), "conmon\x00") && strings.Contains(string(line), e.dir+"/") {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	_ = syscall.Unmount(filepath.Join(e.dir, "data", "overlay"), syscall.MNT_DETACH)
 }
 
 func needEngine(t *testing.T) *engine {
