@@ -183,6 +183,7 @@ func FuzzCompile(f *testing.F) {
 }
 
 func checkCompile(t *testing.T, src []byte) {
+	t.Helper()
 	res, err := sdl.Compile(src, sdl.Options{File: "f"})
 	again, errAgain := sdl.Compile(src, sdl.Options{File: "f"})
 	require.Equal(t, err, errAgain, "compiling is deterministic")
@@ -203,6 +204,7 @@ func checkCompile(t *testing.T, src []byte) {
 
 // checkStored writes the document and the manifest and reads them back.
 func checkStored(t *testing.T, res *sdl.Result) {
+	t.Helper()
 	text, err := res.Document.Marshal()
 	require.NoError(t, err)
 	back, err := sdl.Compile(text, sdl.Options{})
@@ -220,6 +222,7 @@ func checkStored(t *testing.T, res *sdl.Result) {
 
 // checkPositions wants every problem inside the text and with a known rule.
 func checkPositions(t *testing.T, src []byte, ds sdl.Diagnostics) {
+	t.Helper()
 	lines := strings.Split(string(src), "\n")
 	for _, d := range ds {
 		require.Positive(t, d.Line)
