@@ -213,8 +213,18 @@ func (e *engine) stop() {
 		_ = os.RemoveAll(e.dir)
 	}
 	for _, dir := range e.cgroups {
-		_ = os.Remove(filepath.Join(dir, "conmon"))
-		_ = os.Remove(dir)
+		removeSoon(filepath.Join(dir, "conmon"))
+		removeSoon(dir)
+	}
+}
+
+// removeSoon removes a cgroup whose last process is just ending.
+func removeSoon(dir string) {
+	for range 100 {
+		if err := os.Remove(dir); err == nil || errors.Is(err, os.ErrNotExist) {
+			return
+		}
+		<-time.After(20 * time.Millisecond)
 	}
 }
 
