@@ -7,7 +7,7 @@ const (
 	// MaxBytes is the size of a document: 32 MiB holds a hundred thousand
 	// services, far beyond what any market takes.
 	MaxBytes = 32 << 20
-	// MaxNodes is the number of keys, values and items: about 200 MB of memory.
+	// MaxNodes is the number of keys, values and items: about 250 MB of memory.
 	MaxNodes = 4_000_000
 	// MaxGeneralNodes is the same for a document that needs the general YAML
 	// parser, because of anchors, tabs or unusual layout: that parser

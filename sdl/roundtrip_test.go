@@ -12,7 +12,8 @@ import (
 )
 
 func TestMarshalledDocumentCompilesToTheSame(t *testing.T) {
-	eachDocument(t, func(t *testing.T, file string, src []byte, ref reference) {
+	eachDocument(t, func(t *testing.T, _ string, src []byte, ref reference) {
+		t.Helper()
 		doc, err := sdl.Parse(src, sdl.Options{})
 		if err != nil {
 			return
@@ -37,7 +38,8 @@ func TestMarshalledDocumentCompilesToTheSame(t *testing.T) {
 }
 
 func TestJSONCompilesLikeYAML(t *testing.T) {
-	eachDocument(t, func(t *testing.T, file string, src []byte, ref reference) {
+	eachDocument(t, func(t *testing.T, _ string, src []byte, ref reference) {
+		t.Helper()
 		if !ref.OK {
 			return
 		}

@@ -64,6 +64,7 @@ func shapeRules() []sdl.Rule {
 func TestSchemaAgreesWithTheCompiler(t *testing.T) {
 	schema := compileSchema(t)
 	check := func(t *testing.T, src []byte) {
+		t.Helper()
 		var v any
 		if yaml.Unmarshal(src, &v) != nil {
 			return
@@ -78,6 +79,6 @@ func TestSchemaAgreesWithTheCompiler(t *testing.T) {
 			assert.False(t, slices.Contains(shapeRules(), d.Rule), "the schema lets pass: %v", d)
 		}
 	}
-	eachDocument(t, func(t *testing.T, file string, src []byte, _ reference) { check(t, src) })
-	eachGolden(t, func(t *testing.T, _ string, src []byte) { check(t, src) })
+	eachDocument(t, func(t *testing.T, _ string, src []byte, _ reference) { t.Helper(); check(t, src) })
+	eachGolden(t, func(t *testing.T, _ string, src []byte) { t.Helper(); check(t, src) })
 }
