@@ -229,15 +229,23 @@ func removeSoon(dir string) {
 }
 
 // sweep ends what Podman leaves behind for five minutes: a watcher of each command,
-// and a mount. Both are known by our folder.
+// helpers that these start, and a mount. All are known by our folder.
 func (e *engine) sweep() {
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, f := range files {
-		line, err := os.ReadFile(f)
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
-		if err == nil && pid > 1 && pid != os.Getpid() && strings.Contains(string(line), "conmon\x00") && strings.Contains(string(line), e.dir+"/") {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
+	for range 100 {
+		left := 0
+		files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, f := range files {
+			line, err := os.ReadFile(f)
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			if err == nil && pid > 1 && pid != os.Getpid() && strings.Contains(string(line), e.dir+"/") {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+				left++
+			}
 		}
+		if left == 0 {
+			break
+		}
+		<-time.After(20 * time.Millisecond)
 	}
 	_ = syscall.Unmount(filepath.Join(e.dir, "data", "overlay"), syscall.MNT_DETACH)
 }
