@@ -132,6 +132,9 @@ func (f *Fleet) openPort(ctx context.Context, id market.LeaseID, p *store.Port, 
 			}
 			continue
 		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		fw, err := f.bind(ctx, key)
 		if err != nil {
 			if i < len(first) {

@@ -180,8 +180,8 @@ func (f *Fleet) checkHostnames(w driver.Workload) error {
 		}
 	}
 	for _, name := range w.Hostnames() {
-		if !own[name] && (name == f.cfg.Domain || strings.HasSuffix(name, "."+f.cfg.Domain)) {
-			return fmt.Errorf("%w: host name %s: names under %s are given out by the provider", driver.ErrConflict, name, f.cfg.Domain)
+		if !own[name] && (name == f.cfg.Domain || name == f.cfg.PublicHost || strings.HasSuffix(name, "."+f.cfg.Domain)) {
+			return fmt.Errorf("%w: host name %s: this name and those under %s are the provider's", driver.ErrConflict, name, f.cfg.Domain)
 		}
 		for id, r := range f.records {
 			if id != w.Lease && slices.Contains(r.Workload.Hostnames(), name) {

@@ -56,6 +56,7 @@ type Agent struct {
 	cfg    Config
 	pulls  chan struct{}
 	begins chan struct{}
+	lister lister
 
 	mu      sync.Mutex // guards all below
 	workers map[market.LeaseID]*worker
@@ -69,6 +70,7 @@ type Agent struct {
 func New(cfg Config) *Agent {
 	return &Agent{
 		cfg: cfg, pulls: make(chan struct{}, pullLimit), begins: make(chan struct{}, startLimit),
+		lister:  lister{rt: cfg.Runtime, busy: make(chan struct{}, 1)},
 		workers: make(map[market.LeaseID]*worker), orphans: make(map[market.LeaseID]bool),
 	}
 }
@@ -204,7 +206,7 @@ func (a *Agent) wakeAll() {
 
 // list looks for containers of leases that nobody asked for.
 func (a *Agent) list(ctx context.Context) error {
-	cs, err := a.cfg.Runtime.List(ctx)
+	cs, err := a.lister.list(ctx)
 	if err != nil {
 		return err
 	}
@@ -222,8 +224,14 @@ func (a *Agent) list(ctx context.Context) error {
 
 // instances lists the containers of a lease.
 func (a *Agent) instances(ctx context.Context, id market.LeaseID) ([]Instance, error) {
-	cs, err := a.cfg.Runtime.List(ctx)
-	if err != nil {
+	a.mu.Lock()
+	all := a.running // the listing is for everybody, not for one worker
+	a.mu.Unlock()
+	if all == nil {
+		return nil, context.Canceled
+	}
+	cs, err := a.lister.list(all)
+	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return nil, err
 	}
 	var out []Instance
@@ -254,14 +262,14 @@ func (a *Agent) probe(ctx context.Context, addr netip.Addr, ports []uint16) bool
 }
 
 // pull gets an image, when it is its turn.
-func (a *Agent) pull(ctx context.Context, s *Service) (runtime.Image, error) {
+func (a *Agent) pull(ctx context.Context, s *Service, progress func(done, total int64)) (runtime.Image, error) {
 	if err := enter(ctx, a.pulls); err != nil {
 		return runtime.Image{}, err
 	}
 	defer func() { <-a.pulls }()
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
-	return a.cfg.Runtime.Pull(ctx, runtime.PullRequest{Reference: s.Image, Credentials: s.Credentials})
+	return a.cfg.Runtime.Pull(ctx, runtime.PullRequest{Reference: s.Image, Credentials: s.Credentials, Progress: progress})
 }
 
 // enter waits for a place in a room.

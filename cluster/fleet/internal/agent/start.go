@@ -66,7 +66,7 @@ func (w *worker) pullAll(ctx context.Context, want *Workload, starts []start) ma
 		asked[s.service.Hash] = true
 		w.tell(s.slot, "pulling image "+s.service.Image)
 		wg.Go(func() {
-			image, err := w.agent.pull(pull, s.service)
+			image, err := w.agent.pull(pull, s.service, w.progress(s))
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -81,6 +81,21 @@ func (w *worker) pullAll(ctx context.Context, want *Workload, starts []start) ma
 	w.abort = nil
 	w.mu.Unlock()
 	return failed
+}
+
+// progress tells how far a pull is, in steps of ten percent.
+func (w *worker) progress(s start) func(done, total int64) {
+	const percent, step = 100, 10
+	last := int64(0)
+	return func(done, total int64) {
+		if total <= 0 {
+			return
+		}
+		if now := done * percent / total; now >= last+step && now < percent {
+			last = now
+			w.tell(s.slot, fmt.Sprintf("pulling image %s: %d %%", s.service.Image, now))
+		}
+	}
 }
 
 // tell changes why a slot that does not fail is waiting.
