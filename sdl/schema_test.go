@@ -14,7 +14,7 @@ import (
 	"github.com/moorage-dev/moorage/sdl"
 )
 
-func compileSchema(t *testing.T) *jsonschema.Schema {
+func compileSchema(t testing.TB) *jsonschema.Schema {
 	t.Helper()
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(sdl.Schema()))
 	require.NoError(t, err)
@@ -81,4 +81,19 @@ func TestSchemaAgreesWithTheCompiler(t *testing.T) {
 	}
 	eachDocument(t, func(t *testing.T, _ string, src []byte, _ reference) { t.Helper(); check(t, src) })
 	eachGolden(t, func(t *testing.T, _ string, src []byte) { t.Helper(); check(t, src) })
+}
+
+func FuzzSchemaAcceptsWhatIsStrictlyRight(f *testing.F) {
+	seeds(f)
+	schema := compileSchema(f)
+	f.Fuzz(func(t *testing.T, src []byte) {
+		if _, err := sdl.Compile(src, sdl.Options{Mode: sdl.ModeStrict}); err != nil {
+			return
+		}
+		var v any
+		if yaml.Unmarshal(src, &v) != nil {
+			return // JSON that the library does not read
+		}
+		require.NoError(t, schema.Validate(asJSON(v)))
+	})
 }
