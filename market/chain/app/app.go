@@ -11,6 +11,7 @@ import (
 	"github.com/cosmos/cosmos-sdk/client"
 	"github.com/cosmos/cosmos-sdk/codec"
 	codectypes "github.com/cosmos/cosmos-sdk/codec/types"
+	pruningtypes "github.com/cosmos/cosmos-sdk/store/v2/pruning/types"
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	"github.com/cosmos/cosmos-sdk/types/module"
@@ -36,8 +37,25 @@ type Config struct {
 	Home string
 	// HaltHeight stops the application after that block; 0 is never.
 	HaltHeight uint64
+	// KeepStates is how many heights the state is kept of; 0 keeps all. At least
+	// [MinKeepStates].
+	KeepStates uint64
 	// SkipUpgrades lists heights whose planned upgrade is left out.
 	SkipUpgrades []int64
+}
+
+// MinKeepStates is the least number of states that a node keeps, so that
+// queries that have begun can end.
+const MinKeepStates = 10
+
+// pruneEvery is the number of heights whose states are deleted together.
+const pruneEvery = 10
+
+func (c Config) pruning() pruningtypes.PruningOptions {
+	if c.KeepStates == 0 {
+		return pruningtypes.NewPruningOptions(pruningtypes.PruningNothing)
+	}
+	return pruningtypes.NewCustomPruningOptions(c.KeepStates, pruneEvery)
 }
 
 // App is the application. Its ABCI methods are called by a consensus engine, or
@@ -69,10 +87,14 @@ func New(db dbm.DB, c Config) (a *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.KeepStates > 0 && c.KeepStates < MinKeepStates {
+		return nil, fmt.Errorf("app: states of %d heights: want at least %d, or 0 for all", c.KeepStates, MinKeepStates)
+	}
 	base := baseapp.NewBaseApp(Name, Logger(c.Logger), db, enc.tx.TxDecoder(),
 		baseapp.SetChainID(c.ChainID),
 		baseapp.SetMinGasPrices(c.MinGasPrices),
 		baseapp.SetHaltHeight(c.HaltHeight),
+		baseapp.SetPruning(c.pruning()),
 		// The background pruner leaks a goroutine per store and instance.
 		baseapp.SetIAVLSyncPruning(true),
 	)

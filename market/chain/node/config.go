@@ -49,6 +49,9 @@ type Config struct {
 	P2PAddress string
 	// Peers are nodes to keep connected to, as "id@host:port".
 	Peers []string
+	// KeepStates is how many heights the application keeps its state of, for
+	// queries about the past; 0 is [DefaultKeepStates]. Blocks are all kept.
+	KeepStates uint64
 	// NoTxIndex leaves out the index of transactions by hash. Moorage's client
 	// does not need it; explorers do.
 	NoTxIndex bool
@@ -60,12 +63,18 @@ type Config struct {
 // DefaultBlockInterval is the pause between blocks.
 const DefaultBlockInterval = time.Second
 
+// DefaultKeepStates is some four days of blocks of a second.
+const DefaultKeepStates = 362_880
+
 // maxBlockInterval bounds the pause: a typo must not stop a chain for a day.
 const maxBlockInterval = time.Hour
 
 func (c Config) withDefaults() Config {
 	if c.BlockInterval == 0 {
 		c.BlockInterval = DefaultBlockInterval
+	}
+	if c.KeepStates == 0 {
+		c.KeepStates = DefaultKeepStates
 	}
 	if c.Moniker == "" {
 		c.Moniker = app.Name

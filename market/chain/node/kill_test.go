@@ -28,6 +28,7 @@ const childHome = "MOORAGE_NODE_TEST_HOME"
 func child(home string) {
 	n, err := node.New(node.Config{
 		Home: home, Genesis: genesis("killed-1"), BlockInterval: time.Millisecond, GRPCAddress: "127.0.0.1:0",
+		KeepStates: 10,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

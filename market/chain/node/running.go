@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -47,6 +48,7 @@ type running struct {
 	watched   *watched
 	comet     *cmtnode.Node
 	live      atomic.Bool
+	stopping  atomic.Bool
 	addresses Addresses
 
 	grpc         *grpc.Server
@@ -74,6 +76,7 @@ func (r *running) open() (err error) {
 	r.dbs.memory = r.home.memory
 	r.app, err = app.New(r.db, app.Config{
 		ChainID: r.genesis.ChainID, Logger: r.config.Logger, MinGasPrices: r.config.MinGasPrices, Home: r.home.dir,
+		KeepStates: r.config.KeepStates,
 	})
 	return err
 }
@@ -134,7 +137,7 @@ func (r *running) newComet() (err error) {
 		proxy.NewLocalClientCreator(r.watched),
 		func() (*cmttypes.GenesisDoc, error) { return r.genesis.ToGenesisDoc() },
 		r.dbs.provide, cmtnode.DefaultMetricsProvider(c.Instrumentation),
-		serverlog.CometLoggerWrapper{Logger: app.Logger(r.config.Logger)})
+		serverlog.CometLoggerWrapper{Logger: app.Logger(slog.New(hushed{r.config.Logger.Handler(), &r.stopping}))})
 	if err != nil {
 		return fmt.Errorf("node: consensus engine: %w", err)
 	}
@@ -238,6 +241,7 @@ func (r *running) watch(ctx context.Context) error {
 
 // stop ends what runs, in reverse order, and gives back what was taken.
 func (r *running) stop() error {
+	r.stopping.Store(true)
 	var errs []error
 	keep := func(what string, err error) {
 		if err != nil {
