@@ -73,9 +73,9 @@ func (r *Runtime) weave(ctx context.Context, bridges ...fabric.Segment) error {
 // rules puts the table into the kernel, or takes it out when there is no network.
 func (r *Runtime) rules(ctx context.Context) (err error) {
 	if segments := r.segments(); len(segments) > 0 {
-		err = r.policy.Apply(ctx, segments)
+		err = errors.Join(r.policy.Apply(ctx, segments), r.policy.LetThrough(ctx))
 	} else {
-		err = r.policy.DeleteTable(ctx)
+		err = errors.Join(r.policy.CallBack(ctx), r.policy.DeleteTable(ctx))
 	}
 	if err != nil {
 		return fmt.Errorf("runc: network rules: %w", err)

@@ -130,3 +130,23 @@ func TestPrivateRangesCanBeOpenedToContainers(t *testing.T) {
 	require.Zero(t, code, errs)
 	assert.Equal(t, homeHost+"\n", out)
 }
+
+func TestAStrictFirewallOfDockerOrUfwDoesNotCutContainersOff(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	for name, rules := range map[string]string{
+		"docker": "table ip filter { chain DOCKER-USER { return; }; chain FORWARD { type filter hook forward priority 0; policy drop; jump DOCKER-USER; }; }",
+		"ufw":    "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }",
+	} {
+		t.Run(name, func(t *testing.T) {
+			script := `ip link set lo up; nft "$1"; shift; "$@"; code=$?; nft list table ip filter; exit $code`
+			cmd := exec.Command("unshare", "--net", "sh", "-c", script, "sh", rules,
+				os.Args[0], "-test.run=^TestContainersReachTheWorldButNotTheProvidersLAN$", "-test.v")
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, string(out))
+			assert.Contains(t, string(out), "--- PASS: TestContainersReachTheWorld")
+			assert.Contains(t, string(out), "policy drop")
+			assert.NotContains(t, string(out), "moorage_", "the rules were taken back")
+		})
+	}
+}
