@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	cmtcfg "github.com/cometbft/cometbft/config"
@@ -141,15 +142,21 @@ func (r *running) newComet() (err error) {
 	if err != nil {
 		return fmt.Errorf("node: consensus engine: %w", err)
 	}
+	// The engine read the pause once, for the time of its first proposal; the
+	// others come with the interval.
+	c.Consensus.TimeoutCommit = r.config.BlockInterval
 	return nil
 }
+
+// firstPause is how long a node waits before it proposes its first block.
+const firstPause = 10 * time.Millisecond
 
 // cometConfig translates the configuration.
 func (r *running) cometConfig() *cmtcfg.Config {
 	c := cmtcfg.DefaultConfig()
 	c.SetRoot(r.home.dir)
 	c.Moniker = r.config.Moniker
-	c.Consensus.TimeoutCommit = r.config.BlockInterval
+	c.Consensus.TimeoutCommit = min(firstPause, r.config.BlockInterval)
 	c.RPC.ListenAddress = tcp(r.addresses.RPC)
 	c.P2P.ListenAddress = tcp(r.addresses.P2P)
 	c.P2P.PersistentPeers = strings.Join(r.config.Peers, ",")
