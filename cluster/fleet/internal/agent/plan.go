@@ -150,7 +150,7 @@ func (p *planner) begin(s *Service, slot Slot, dead []Instance) {
 		p.wait(slot, held)
 		return
 	}
-	if n := len(dead); n > 0 && dead[n-1].Hash == s.Hash && dead[n-1].State == runtime.Exited {
+	if n := len(dead); n > 0 && dead[n-1].failed(s) {
 		last := dead[n-1]
 		next.restarts, next.failures = last.Restarts+1, last.failures+1
 		if last.FinishedAt.Sub(last.StartedAt) >= longRun {
@@ -166,6 +166,11 @@ func (p *planner) begin(s *Service, slot Slot, dead []Instance) {
 	if failed {
 		p.troubles[slot] = held
 	}
+}
+
+// failed reports whether a container of this definition ended by itself.
+func (i *Instance) failed(s *Service) bool {
+	return i.Hash == s.Hash && i.State == runtime.Exited && i.Reason != stopped
 }
 
 // wait notes that a slot waits until a time.

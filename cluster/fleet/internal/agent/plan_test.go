@@ -121,6 +121,15 @@ func TestPlanWaitsLongerAfterEachFailure(t *testing.T) {
 	}
 }
 
+func TestPlanDoesNotPunishWhatWasStoppedOnPurpose(t *testing.T) {
+	want := &Workload{Services: []Service{{Name: "web", Count: 1, Hash: "new"}}}
+	dead := parseInstances(t, "web/0#7 new dead")
+	dead[0].Reason, dead[0].StartedAt, dead[0].FinishedAt = "stopped", now, now
+	p := decide(now, want, dead, nil)
+	require.Equal(t, "start web/0#8", text(p))
+	assert.Zero(t, p.starts[0].failures)
+}
+
 func TestPlanHoldsAFailedStartBackOnlyForItsDefinition(t *testing.T) {
 	want := &Workload{Services: []Service{{Name: "web", Count: 1, Hash: "new"}}}
 	held := map[Slot]Trouble{{"web", 0}: {Reason: "image not available", Failing: true, Retry: now.Add(time.Minute), hash: "new"}}

@@ -9,6 +9,9 @@ import (
 	"github.com/moorage-dev/moorage/cluster/runtime"
 )
 
+// stopped is the runtime's reason for a container that was asked to end.
+const stopped = "stopped"
+
 // maxReason bounds the text of an error that a tenant is shown.
 const maxReason = 400
 
@@ -16,7 +19,7 @@ const maxReason = 400
 func endText(i Instance) string {
 	const killed = 128
 	switch {
-	case i.Reason != "" && i.Reason != "stopped":
+	case i.Reason != "" && i.Reason != stopped:
 		return "ended: " + i.Reason
 	case i.ExitCode > killed:
 		return fmt.Sprintf("ended by signal %d", i.ExitCode-killed)

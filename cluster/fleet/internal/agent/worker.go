@@ -289,7 +289,7 @@ func (w *worker) drain(ctx context.Context, i Instance) {
 
 // remove takes a container away, with the volumes that lived as long as it.
 func (w *worker) remove(ctx context.Context, i Instance) error {
-	if err := w.agent.cfg.Runtime.Remove(ctx, i.Name); err != nil {
+	if err := w.agent.cfg.Runtime.Remove(ctx, i.Name); err != nil || len(i.volumes) == 0 {
 		return err
 	}
 	return w.removeVolumes(ctx, func(name string) bool { return slices.Contains(i.volumes, name) })
