@@ -40,36 +40,73 @@ func (p *Provider) ensureRecord(ctx context.Context, lease market.Lease) (Record
 	if err != nil {
 		return Record{}, err
 	}
-	if refused := p.reserve(order); len(refused) > 0 {
+	placement, refused := p.reserve(order)
+	if len(refused) > 0 {
 		// The promise was made with the bid: it is kept as far as the cluster can.
 		p.cfg.Logger.Error("a lease no longer fits the inventory", "lease", lease.ID, "reasons", refused)
 	}
 	p.mu.Lock()
-	record, ok := p.records[lease.ID]
+	_, known := p.records[lease.ID]
 	_, watched := p.health[lease.ID]
 	if !watched {
-		p.health[lease.ID] = &leaseHealth{withdrawnAt: time.Now()}
+		p.health[lease.ID] = &leaseHealth{}
 	}
 	p.mu.Unlock()
-	if ok {
-		if !watched {
-			p.observe(Event{Kind: EventRecovered, Lease: lease.ID, Price: lease.Price})
+	record, err := p.changeRecord(lease.ID, true, func(r *Record) {
+		if len(placement.Assignments) > 0 {
+			r.Placement = placement
 		}
-		return record, nil
-	}
-	record = Record{Lease: lease.ID, WonAt: time.Now().UTC()}
-	if err := p.cfg.Store.Save(record); err != nil {
+	})
+	switch {
+	case err != nil:
 		return Record{}, err
+	case !known:
+		p.observe(Event{Kind: EventLeaseWon, Lease: lease.ID, Price: lease.Price})
+	case !watched:
+		p.observe(Event{Kind: EventRecovered, Lease: lease.ID, Price: lease.Price})
+	}
+	return record, nil
+}
+
+// changeRecord changes the record of a lease and stores it, if the change
+// changes anything. A record that is not there is made only with create; else
+// nothing happens and the record returned is empty.
+func (p *Provider) changeRecord(id market.LeaseID, create bool, change func(*Record)) (Record, error) {
+	defer p.saving.lock(id)()
+	p.mu.Lock()
+	before, ok := p.records[id]
+	p.mu.Unlock()
+	if !ok && !create {
+		return Record{}, nil
+	}
+	if !ok {
+		before = Record{Lease: id, WonAt: time.Now().UTC()}
+	}
+	after := before
+	change(&after)
+	if ok && reflect.DeepEqual(before, after) {
+		return before, nil
+	}
+	if err := p.cfg.Store.Save(after); err != nil {
+		return before, err
 	}
 	p.mu.Lock()
-	if have, ok := p.records[lease.ID]; ok {
-		record = have // a manifest came in between
-	} else {
-		p.records[lease.ID] = record
-	}
+	p.records[id] = after
 	p.mu.Unlock()
-	p.observe(Event{Kind: EventLeaseWon, Lease: lease.ID, Price: lease.Price})
-	return record, nil
+	return after, nil
+}
+
+// removeRecord forgets a lease durably.
+func (p *Provider) removeRecord(id market.LeaseID) error {
+	defer p.saving.lock(id)()
+	if err := p.cfg.Store.Remove(id); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.records, id)
+	delete(p.health, id)
+	return nil
 }
 
 // awaitManifest closes the bid when the tenant has not sent the manifest in time.
@@ -166,14 +203,10 @@ func (p *Provider) endLease(ctx context.Context, id market.LeaseID, reason marke
 		return fmt.Errorf("provider: lease %s: %w", id, err)
 	}
 	if known {
-		if err := p.cfg.Store.Remove(id); err != nil {
+		if err := p.removeRecord(id); err != nil {
 			return err
 		}
 	}
-	p.mu.Lock()
-	delete(p.records, id)
-	delete(p.health, id)
-	p.mu.Unlock()
 	p.forgetOrder(id.OrderID, true)
 	if known {
 		p.observe(Event{Kind: EventLeaseClosed, Lease: id, Reason: reason})

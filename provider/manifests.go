@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/market"
@@ -94,15 +93,18 @@ func (p *Provider) acceptManifest(ctx context.Context, lease market.Lease, m man
 		p.queue.add(leaseTask(lease.ID))
 		return nil
 	}
-	after := before
-	after.Revision, after.Hash, after.Manifest = before.Revision+1, hash, m
-	w, err := p.workload(ctx, after)
+	next := func(r *Record) { r.Revision, r.Hash, r.Manifest = r.Revision+1, hash, m }
+	trial := before
+	next(&trial)
+	w, err := p.workload(ctx, trial)
 	if err != nil {
 		return err
 	}
-	if err := p.saveRecord(after); err != nil {
+	after, err := p.changeRecord(lease.ID, true, next)
+	if err != nil {
 		return err
 	}
+	w.Revision = after.Revision
 	err = p.cfg.Cluster.Apply(ctx, w)
 	if err != nil && !passing(err) && ctx.Err() == nil {
 		return errors.Join(err, p.revert(before, after))
@@ -117,24 +119,14 @@ func (p *Provider) acceptManifest(ctx context.Context, lease market.Lease, m man
 // revert puts the manifest accepted before back in force, under a revision of
 // its own so that the cluster does not take it for an old one.
 func (p *Provider) revert(before, after Record) error {
-	if before.Revision > 0 {
-		before.Revision = after.Revision + 1
-	}
-	if err := p.saveRecord(before); err != nil {
-		return err
-	}
+	_, err := p.changeRecord(before.Lease, false, func(r *Record) {
+		r.Revision, r.Hash, r.Manifest = 0, before.Hash, before.Manifest
+		if before.Revision > 0 {
+			r.Revision = after.Revision + 1
+		}
+	})
 	p.queue.add(leaseTask(before.Lease))
-	return nil
-}
-
-func (p *Provider) saveRecord(r Record) error {
-	if err := p.cfg.Store.Save(r); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	p.records[r.Lease] = r
-	p.mu.Unlock()
-	return nil
+	return err
 }
 
 // Manifest implements [gateway.Backend].
@@ -168,11 +160,6 @@ func (p *Provider) withdraw(ctx context.Context, id market.LeaseID) error {
 	if err != nil {
 		return err
 	}
-	p.mu.Lock()
-	if h := p.health[id]; h != nil {
-		h.withdrawnAt = time.Now()
-	}
-	p.mu.Unlock()
 	p.observe(Event{Kind: EventWithdrawn, Lease: id})
 	return nil
 }

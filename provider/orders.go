@@ -98,7 +98,7 @@ func (p *Provider) considerOrder(ctx context.Context, order market.Order) error 
 	}
 	decision, reasons := bidengine.Decide(ctx, order, s)
 	if len(reasons) == 0 {
-		reasons = p.reserve(order)
+		_, reasons = p.reserve(order)
 	}
 	if len(reasons) > 0 {
 		p.decline(order.ID, entry, reasons)
@@ -155,7 +155,7 @@ func (p *Provider) keepBid(ctx context.Context, order market.Order, bid market.B
 	}
 	left := p.cfg.BidTimeout - time.Since(entry.bidSeenAt)
 	p.mu.Unlock()
-	reasons := p.reserve(order)
+	_, reasons := p.reserve(order)
 	if left > 0 && len(reasons) == 0 {
 		p.queue.addAfter(orderTask(order.ID), left)
 		return nil
@@ -175,14 +175,15 @@ func (p *Provider) keepBid(ctx context.Context, order market.Order, bid market.B
 }
 
 // reserve promises the order's resources, or says why not. It is idempotent.
-func (p *Provider) reserve(order market.Order) []bidengine.Reason {
+func (p *Provider) reserve(order market.Order) (inventory.Placement, []bidengine.Reason) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.hasNodes {
-		return nil // before the first look at the cluster nothing can be judged
+		held, _ := p.ledger.Placement(order.ID.String())
+		return held, nil // before the first look at the cluster nothing can be judged
 	}
-	_, refused := p.ledger.Reserve(order.ID.String(), order.Spec)
-	return bidengine.FromInventory(refused)
+	placement, refused := p.ledger.Reserve(order.ID.String(), order.Spec)
+	return placement, bidengine.FromInventory(refused)
 }
 
 // snapshot is what a decision is made on.

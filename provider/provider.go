@@ -144,6 +144,8 @@ type Provider struct {
 
 	// manifests serializes the acceptance of manifests per deployment.
 	manifests keyedMutex[market.DeploymentID]
+	// saving serializes the changes of a lease's record.
+	saving keyedMutex[market.LeaseID]
 	// bell tells followers of events that a lease may have changed.
 	bell bell
 
@@ -172,7 +174,6 @@ type orderEntry struct {
 type leaseHealth struct {
 	// failingSince is when it began to fail, zero while it does not.
 	failingSince time.Time
-	withdrawnAt  time.Time
 	last         driver.Status
 }
 
@@ -197,8 +198,15 @@ func New(cfg Config) (*Provider, error) {
 		orders:  map[market.OrderID]*orderEntry{},
 		health:  map[market.LeaseID]*leaseHealth{},
 	}
+	var promised []inventory.Reservation
 	for _, r := range records {
 		p.records[r.Lease] = r
+		if len(r.Placement.Assignments) > 0 {
+			promised = append(promised, inventory.Reservation{Key: r.Lease.OrderID.String(), Placement: r.Placement})
+		}
+	}
+	if err := ledger.Import(promised); err != nil {
+		return nil, fmt.Errorf("provider: records: %w", err)
 	}
 	return p, nil
 }
@@ -291,12 +299,12 @@ func (p *Provider) news(e market.Event) {
 	}
 }
 
-// persist calls f until it succeeds or fails for good: only a market or cluster
-// that cannot be reached is worth waiting for.
+// persist calls f until it succeeds or fails for good. An error that no rule
+// stands behind, such as an answer that was lost, is worth another look.
 func (p *Provider) persist(ctx context.Context, what string, f func() error) error {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		err := f()
-		if err == nil || ctx.Err() != nil || !passing(err) {
+		if err == nil || ctx.Err() != nil || final(err) {
 			return err
 		}
 		p.cfg.Logger.Warn("not ready, trying again", "step", what, "wait", wait, "err", err)
@@ -312,6 +320,13 @@ func (p *Provider) persist(ctx context.Context, what string, f func() error) err
 func passing(err error) bool {
 	var transient *driver.TransientError
 	return errors.Is(err, market.ErrUnavailable) || errors.As(err, &transient)
+}
+
+// final reports whether doing the same again cannot help.
+func final(err error) bool {
+	var rule *market.RuleError
+	return errors.As(err, &rule) || errors.Is(err, market.ErrInvalid) ||
+		errors.Is(err, market.ErrUnauthorized) || errors.Is(err, market.ErrInsufficientFunds)
 }
 
 // register puts the provider's facts on the market if they are not there.

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/sdl/manifest"
 )
@@ -24,6 +25,9 @@ type Record struct {
 	Revision uint64 `json:"revision"`
 	// Hash is the version of the accepted manifest.
 	Hash market.Hash `json:"hash"`
+	// Placement is where the lease's resources are promised. It stands also while
+	// a node of it is away.
+	Placement inventory.Placement `json:"placement"`
 	// Manifest is the whole manifest that was accepted; nil before. It may hold
 	// secrets.
 	Manifest manifest.Manifest `json:"manifest,omitempty"`
