@@ -138,6 +138,8 @@ type group struct {
 	tee      string
 	// unitOf maps compute profiles to units in dialect 2.1.
 	unitOf map[int]int
+	// merged marks units of several services.
+	merged []bool
 	used   bool
 }
 
@@ -289,15 +291,21 @@ func (g *group) unit(dialect Dialect, ci int, res market.Resources, price market
 		if i, ok := g.unitOf[ci]; ok {
 			u := &g.spec.Units[i]
 			u.Count += count
-			had := len(u.Endpoints)
+			sorted := len(u.Endpoints)
+			if !g.merged[i] {
+				// Those of one service are not sorted, and the manifest has them too.
+				g.merged[i], sorted = true, 0
+				u.Endpoints = slices.Clone(u.Endpoints)
+			}
 			u.Endpoints = append(u.Endpoints, res.Endpoints...)
-			sortEndpoints(u.Endpoints, had)
+			sortEndpoints(u.Endpoints, sorted)
 			return u.ID
 		}
 		if g.unitOf == nil {
 			g.unitOf = make(map[int]int)
 		}
 		g.unitOf[ci] = len(g.spec.Units)
+		g.merged = append(g.merged, false)
 	}
 	res.ID = uint32(len(g.spec.Units) + 1)
 	res.Endpoints = slices.Clip(res.Endpoints)

@@ -118,7 +118,11 @@ func (d *decoder) rawEntries(n int32, want string) []rawEntry {
 	if n == 0 || d.t.null(n) {
 		return nil
 	}
-	if d.t.at(n).kind != mappingNode {
+	if nd := d.t.at(n); nd.kind != mappingNode {
+		if nd.kind == sequenceNode && nd.count > 0 {
+			d.wrongType(n, want) // the reference reads the items in pairs
+			return nil
+		}
 		d.warn(ruleWrongType, n, "want "+want+", got "+d.kindName(n)+"; it is read as empty")
 		return nil
 	}

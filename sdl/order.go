@@ -70,10 +70,10 @@ func (o exposeOrder) Len() int           { return len(o) }
 func (o exposeOrder) Swap(i, j int)      { o[i], o[j] = o[j], o[i] }
 func (o exposeOrder) Less(i, j int) bool { return o[i].Before(&o[j]) }
 
-// sortEndpoints orders the endpoints of a unit by sequence number after more
-// were appended from index on.
-func sortEndpoints(list []market.Endpoint, from int) {
-	for i := max(from, 1); i < len(list); i++ {
+// sortEndpoints orders the endpoints of a unit by sequence number. The first
+// sorted ones are in order already.
+func sortEndpoints(list []market.Endpoint, sorted int) {
+	for i := max(sorted, 1); i < len(list); i++ {
 		if list[i].SequenceNumber < list[i-1].SequenceNumber {
 			sort.Sort(endpointOrder(list))
 			return

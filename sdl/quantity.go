@@ -141,7 +141,7 @@ func parseBytes(s, suffixes string) (uint64, bool) {
 		return 0, false
 	}
 	if !(f < math.MaxUint64) {
-		return math.MaxUint64, true // out of every range
+		return 1 << 63, true // what the reference's processor makes of it; out of every range
 	}
 	return uint64(f), true
 }
