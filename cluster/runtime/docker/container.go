@@ -314,6 +314,7 @@ func (r *Runtime) view(name string, in container.InspectResponse) runtime.Contai
 	_ = json.Unmarshal([]byte(labels[labelOwn]), &c.Labels)
 	c.StartedAt, _ = time.Parse(time.RFC3339Nano, in.State.StartedAt)
 	switch in.State.Status {
+	case container.StateRunning, container.StatePaused, container.StateRestarting:
 	case container.StateCreated:
 		c.State, c.PID = runtime.Created, 0
 	case container.StateExited, container.StateDead, container.StateRemoving:
@@ -423,7 +424,10 @@ func (r *Runtime) events(ctx context.Context, since *time.Time, yield func(strin
 			if name := m.Actor.Attributes[labelName]; name != "" && !yield(name, nil) {
 				return false
 			}
-		case <-stream.Err:
+		case err := <-stream.Err:
+			if ctx.Err() == nil {
+				r.log.Debug("the engine's events broke off", "error", err)
+			}
 			return true
 		}
 	}

@@ -148,7 +148,7 @@ func connect(socket string) (engine *client.Client, podman bool, err error) {
 	v, err := engine.ServerVersion(ctx, client.ServerVersionOptions{})
 	if err != nil {
 		_ = engine.Close()
-		return nil, false, fmt.Errorf("docker: no engine answers at %s (%v); start Docker or Podman's service, or give its socket: %w", socket, err, runtime.ErrUnsupported)
+		return nil, false, fmt.Errorf("docker: no engine answers at %s (%w); start Docker or Podman's service, or give its socket: %w", socket, err, runtime.ErrUnsupported)
 	}
 	for _, c := range v.Components {
 		podman = podman || strings.Contains(c.Name, "Podman")

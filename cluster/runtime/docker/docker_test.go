@@ -28,7 +28,6 @@ import (
 )
 
 const (
-	patience = 20 * time.Second
 	// engineTime bounds the start of the engine.
 	engineTime = 30 * time.Second
 )
@@ -176,9 +175,7 @@ func (e *engine) await() error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("dockerd does not come up: %w", err)
 		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		}
+		<-time.After(50 * time.Millisecond)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
-	"log"
+	"log" //nolint:depguard // the registry's logger is of that type
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -35,10 +35,10 @@ import (
 
 const secret = "correct-horse-battery"
 
-func needRoot(t testing.TB) {
-	t.Helper()
+func needRoot(tb testing.TB) {
+	tb.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("layers are unpacked with their owners: needs root")
+		tb.Skip("layers are unpacked with their owners: needs root")
 	}
 }
 
@@ -59,28 +59,28 @@ func link(name, target string) entry {
 	return entry{tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target, Mode: 0o777}, ""}
 }
 
-func layer(t testing.TB, entries ...entry) v1.Layer {
-	t.Helper()
+func layer(tb testing.TB, entries ...entry) v1.Layer {
+	tb.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, e := range entries {
 		e.Size = int64(len(e.body))
-		require.NoError(t, w.WriteHeader(&e.Header))
+		require.NoError(tb, w.WriteHeader(&e.Header))
 		_, err := io.WriteString(w, e.body)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 	}
-	require.NoError(t, w.Close())
+	require.NoError(tb, w.Close())
 	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return l
 }
 
-func build(t testing.TB, arch string, layers ...v1.Layer) v1.Image {
-	t.Helper()
+func build(tb testing.TB, arch string, layers ...v1.Layer) v1.Image {
+	tb.Helper()
 	im, err := mutate.AppendLayers(empty.Image, layers...)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	cf, err := im.ConfigFile()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	cf = cf.DeepCopy()
 	cf.Architecture, cf.OS = arch, "linux"
 	cf.Config = v1.Config{
@@ -88,7 +88,7 @@ func build(t testing.TB, arch string, layers ...v1.Layer) v1.Image {
 		ExposedPorts: map[string]struct{}{"80/tcp": {}, "53/udp": {}, "53/tcp": {}},
 	}
 	im, err = mutate.ConfigFile(im, cf)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return im
 }
 
@@ -99,8 +99,8 @@ type server struct {
 	login atomic.Bool
 }
 
-func serve(t testing.TB) *server {
-	t.Helper()
+func serve(tb testing.TB) *server {
+	tb.Helper()
 	reg := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	s := &server{}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -114,37 +114,37 @@ func serve(t testing.TB) *server {
 		}
 		reg.ServeHTTP(w, r)
 	}))
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
 	return s
 }
 
 func (s *server) host() string { return strings.TrimPrefix(s.URL, "http://") }
 
-func (s *server) push(t testing.TB, repo string, im v1.Image) string {
-	t.Helper()
+func (s *server) push(tb testing.TB, repo string, im v1.Image) string {
+	tb.Helper()
 	ref, err := name.ParseReference(s.host() + "/" + repo)
-	require.NoError(t, err)
-	require.NoError(t, remote.Write(ref, im))
+	require.NoError(tb, err)
+	require.NoError(tb, remote.Write(ref, im))
 	return ref.Name()
 }
 
-func open(t testing.TB, change func(*image.Config)) *image.Store {
-	t.Helper()
-	cfg := image.Config{Dir: t.TempDir()}
+func open(tb testing.TB, change func(*image.Config)) *image.Store {
+	tb.Helper()
+	cfg := image.Config{Dir: tb.TempDir()}
 	if change != nil {
 		change(&cfg)
 	}
 	s, err := image.New(cfg)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return s
 }
 
-func pull(t testing.TB, s *image.Store, ref string) image.Details {
-	t.Helper()
-	im, err := s.Pull(t.Context(), runtime.PullRequest{Reference: ref})
-	require.NoError(t, err)
+func pull(tb testing.TB, s *image.Store, ref string) image.Details {
+	tb.Helper()
+	im, err := s.Pull(tb.Context(), runtime.PullRequest{Reference: ref})
+	require.NoError(tb, err)
 	d, err := s.Image(im.Digest)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return d
 }
 

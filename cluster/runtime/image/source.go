@@ -144,7 +144,7 @@ func FromLayout(roots []string, ref string, platform v1.Platform) (v1.Image, err
 }
 
 func below(roots []string, path string) bool {
-	real, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil || !filepath.IsAbs(path) {
 		return false
 	}
@@ -153,7 +153,7 @@ func below(roots []string, path string) bool {
 		if err != nil {
 			continue
 		}
-		if rel, err := filepath.Rel(base, real); err == nil && filepath.IsLocal(rel) {
+		if rel, err := filepath.Rel(base, resolved); err == nil && filepath.IsLocal(rel) {
 			return true
 		}
 	}

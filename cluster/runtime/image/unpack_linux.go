@@ -96,15 +96,15 @@ func (u *unpacker) parent(dir string) (string, error) {
 	if done, ok := u.dirs[dir]; ok || dir == "." {
 		return path.Clean(done), nil
 	}
-	real, err := u.resolve(dir)
+	resolved, err := u.resolve(dir)
 	if err != nil {
 		return "", err
 	}
-	if err := u.mkdirs(real); err != nil {
+	if err := u.mkdirs(resolved); err != nil {
 		return "", fmt.Errorf("%w: %w", err, runtime.ErrImage)
 	}
-	u.dirs[dir] = real
-	return real, nil
+	u.dirs[dir] = resolved
+	return resolved, nil
 }
 
 // mkdirs makes folders that the archive implies, whatever the process's umask.
@@ -227,7 +227,13 @@ func (u *unpacker) write(h *tar.Header, at string, content io.Reader) error {
 // clear removes what is in the way and says whether it was a whiteout.
 func (u *unpacker) clear(h *tar.Header, at string) (wasWhiteout bool, err error) {
 	info, err := u.root.Lstat(at)
-	if err != nil || info.IsDir() && h.Typeflag == tar.TypeDir {
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if info.IsDir() && h.Typeflag == tar.TypeDir {
 		return false, nil
 	}
 	clear(u.dirs)

@@ -18,8 +18,8 @@ type container struct {
 	machine *Machine
 	spec    runtime.Spec
 	image   Image
-	logs    *logBook // has its own lock
-	ctx     context.Context
+	logs    *logBook           // has its own lock
+	ctx     context.Context    //nolint:containedctx // the container's life
 	kill    context.CancelFunc // safe
 	stop    chan struct{}      // closed by askStop
 	asked   sync.Once

@@ -98,21 +98,21 @@ func (c conn) receive() (r plan.Reply, file *os.File, err error) {
 }
 
 // ask sends one request and waits for the answer or the context.
-func ask(ctx context.Context, dir string, q plan.Request) (plan.Reply, error) {
+func ask(ctx context.Context, dir string, q plan.Request) error {
 	c, err := dial(ctx, dir)
 	if err != nil {
-		return plan.Reply{}, err
+		return err
 	}
 	defer func() { _ = c.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	if err := c.send(q); err != nil {
-		return plan.Reply{}, err
+		return err
 	}
-	r, _, err := c.receive()
+	_, _, err = c.receive()
 	if ctx.Err() != nil {
-		return r, ctx.Err()
+		return ctx.Err()
 	}
-	return r, err
+	return err
 }
 
 // awaitShim waits until the shim has left, which is when its lock is free.

@@ -86,7 +86,7 @@ type Config struct {
 // the first statement of main, before flags are read.
 func Intercept() {
 	if shim.IsInit(os.Args) || len(os.Args) > 0 && filepath.Base(os.Args[0]) == shim.Name {
-		os.Exit(shim.Main(os.Args))
+		os.Exit(shim.Main(os.Args)) //nolint:forbidigo // the process was started as a helper and is no more than that
 	}
 }
 

@@ -44,13 +44,13 @@ func TestConformance(t *testing.T) {
 }
 
 // purge takes what a runtime in dir left off the machine.
-func purge(t testing.TB, w *workshop, dir string) {
-	t.Helper()
+func purge(tb testing.TB, w *workshop, dir string) {
+	tb.Helper()
 	r, err := runc.New(runc.Config{Dir: dir, Shim: w.shim})
 	if err == nil {
 		err = errors.Join(r.Purge(context.Background()), r.Close())
 	}
 	if err != nil {
-		t.Errorf("purge: %v", err)
+		tb.Errorf("purge: %v", err)
 	}
 }

@@ -75,37 +75,37 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func needRoot(t testing.TB) *workshop {
-	t.Helper()
+func needRoot(tb testing.TB) *workshop {
+	tb.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("containers by the embedded runc need root")
+		tb.Skip("containers by the embedded runc need root")
 	}
 	if _, err := exec.LookPath("nft"); err != nil {
-		t.Skip("networks of the embedded runc need the program nft (package nftables)")
+		tb.Skip("networks of the embedded runc need the program nft (package nftables)")
 	}
 	w := shared()
-	require.NoError(t, w.err)
+	require.NoError(tb, w.err)
 	return w
 }
 
 // open makes a runtime that is purged at the end of the test.
-func open(t testing.TB, change func(*runc.Config)) *runc.Runtime {
-	t.Helper()
-	w := needRoot(t)
-	dir := t.TempDir()
-	return openIn(t, w, dir, change)
+func open(tb testing.TB, change func(*runc.Config)) *runc.Runtime {
+	tb.Helper()
+	w := needRoot(tb)
+	dir := tb.TempDir()
+	return openIn(tb, w, dir, change)
 }
 
-func openIn(t testing.TB, w *workshop, dir string, change func(*runc.Config)) *runc.Runtime {
-	t.Helper()
+func openIn(tb testing.TB, w *workshop, dir string, change func(*runc.Config)) *runc.Runtime {
+	tb.Helper()
 	cfg := runc.Config{Dir: dir, Shim: w.shim}
 	if change != nil {
 		change(&cfg)
 	}
 	r, err := runc.New(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		if !t.Failed() {
+	require.NoError(tb, err)
+	tb.Cleanup(func() {
+		if !tb.Failed() {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
 			_ = r.Close() // whoever is open, reopen and purge
@@ -113,8 +113,8 @@ func openIn(t testing.TB, w *workshop, dir string, change func(*runc.Config)) *r
 			if err != nil {
 				return // a later runtime of the same folder purges
 			}
-			require.NoError(t, again.Purge(ctx))
-			require.NoError(t, again.Close())
+			require.NoError(tb, again.Purge(ctx))
+			require.NoError(tb, again.Close())
 			return
 		}
 		_ = r.Purge(context.Background())
@@ -123,78 +123,79 @@ func openIn(t testing.TB, w *workshop, dir string, change func(*runc.Config)) *r
 	return r
 }
 
-func pulled(t testing.TB, r runtime.ImageStore, reference string) string {
-	t.Helper()
-	im, err := r.Pull(t.Context(), runtime.PullRequest{Reference: reference})
-	require.NoError(t, err)
+func pulled(tb testing.TB, r runtime.ImageStore, reference string) string {
+	tb.Helper()
+	im, err := r.Pull(tb.Context(), runtime.PullRequest{Reference: reference})
+	require.NoError(tb, err)
 	return im.Digest
 }
 
 // start runs the guest with a command on a network.
-func start(t testing.TB, r *runc.Runtime, name, network string, args ...string) runtime.Container {
-	t.Helper()
-	return startSpec(t, r, runtime.Spec{Name: name, Network: network, Args: args})
+func start(tb testing.TB, r *runc.Runtime, name, network string, args ...string) runtime.Container {
+	tb.Helper()
+	return startSpec(tb, r, runtime.Spec{Name: name, Network: network, Args: args})
 }
 
-func startSpec(t testing.TB, r *runc.Runtime, spec runtime.Spec) runtime.Container {
-	t.Helper()
+func startSpec(tb testing.TB, r *runc.Runtime, spec runtime.Spec) runtime.Container {
+	tb.Helper()
 	if spec.Image == "" {
-		spec.Image = pulled(t, r, shared().reference)
+		spec.Image = pulled(tb, r, shared().reference)
 	}
 	if spec.Network != "" {
-		_, err := r.EnsureNetwork(t.Context(), spec.Network)
-		require.NoError(t, err)
+		_, err := r.EnsureNetwork(tb.Context(), spec.Network)
+		require.NoError(tb, err)
 	}
-	c, err := r.Start(t.Context(), spec)
-	require.NoError(t, err)
+	c, err := r.Start(tb.Context(), spec)
+	require.NoError(tb, err)
 	return c
 }
 
 // run executes a guest command in a container.
-func run(t testing.TB, r *runc.Runtime, name string, command ...string) (code int, stdout, stderr string) {
-	t.Helper()
+func run(tb testing.TB, r *runc.Runtime, name string, command ...string) (code int, stdout, stderr string) {
+	tb.Helper()
 	var out, errs bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	code, err := r.Exec(ctx, name, runtime.Exec{Command: append([]string{"/guest"}, command...), Stdout: &out, Stderr: &errs})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return code, out.String(), errs.String()
 }
 
 // ended waits for a container's end.
-func ended(t testing.TB, r *runc.Runtime, name string) runtime.Container {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+func ended(tb testing.TB, r *runc.Runtime, name string) runtime.Container {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	changes := r.Watch(ctx)
 	c, err := r.Inspect(ctx, name)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	if c.State == runtime.Exited {
 		return c
 	}
-	for range changes {
+	for _, err := range changes {
+		require.NoError(tb, err)
 		c, err = r.Inspect(ctx, name)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		if c.State == runtime.Exited {
 			return c
 		}
 	}
-	require.Fail(t, "container does not end", name)
+	require.Fail(tb, "container does not end", name)
 	return c
 }
 
 // line waits for the log to have a line.
-func line(t testing.TB, r *runc.Runtime, name, text string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+func line(tb testing.TB, r *runc.Runtime, name, text string) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	var seen []string
 	for l, err := range r.Logs(ctx, name, runtime.LogOptions{Follow: true, Tail: -1}) {
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		if l.Text == text {
 			return
 		}
 		seen = append(seen, l.Text)
 	}
-	require.Fail(t, "no such line", "want %q, got %q", text, seen)
+	require.Fail(tb, "no such line", "want %q, got %q", text, seen)
 }

@@ -165,11 +165,11 @@ func lockDir(dir string) (*os.File, error) {
 // instanceName is the same as long as the directory is: names on the machine are
 // found again after a restart, and a copy of the directory gets other ones.
 func instanceName(dir string) (string, error) {
-	real, err := filepath.EvalSymlinks(dir)
+	resolved, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return "", fmt.Errorf("runc: %w", err)
 	}
-	info, err := os.Stat(real)
+	info, err := os.Stat(resolved)
 	if err != nil {
 		return "", fmt.Errorf("runc: %w", err)
 	}
@@ -177,7 +177,7 @@ func instanceName(dir string) (string, error) {
 	if !ok {
 		return "", errors.New("runc: no inode numbers here")
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", real, st.Ino))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", resolved, st.Ino))
 	return hex.EncodeToString(sum[:3]), nil
 }
 

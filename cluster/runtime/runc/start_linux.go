@@ -174,7 +174,7 @@ func (r *Runtime) Stop(ctx context.Context, name string, grace time.Duration) er
 	if err != nil {
 		return err
 	}
-	_, err = ask(ctx, r.containerDir(name), plan.Request{Op: plan.OpStop, Grace: grace})
+	err = ask(ctx, r.containerDir(name), plan.Request{Op: plan.OpStop, Grace: grace})
 	if errors.Is(err, errShimGone) { // it ended while we asked
 		return r.kill(ctx, name)
 	}

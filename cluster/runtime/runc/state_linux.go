@@ -224,7 +224,7 @@ func (r *Runtime) kill(ctx context.Context, name string) error {
 	dir := r.containerDir(name)
 	for deadline := now().Add(shimExitTime); shimAlive(dir); {
 		// A shim that is about to start has no socket yet: ask again.
-		if _, err := ask(ctx, dir, plan.Request{Op: plan.OpKill}); ctx.Err() != nil {
+		if err := ask(ctx, dir, plan.Request{Op: plan.OpKill}); ctx.Err() != nil {
 			return ctx.Err()
 		} else if err != nil && !errors.Is(err, errShimGone) {
 			return err

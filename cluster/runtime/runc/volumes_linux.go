@@ -54,7 +54,7 @@ func (r *Runtime) RemoveVolume(ctx context.Context, name string) error {
 		return err
 	}
 	if runtime.CheckName(name) != nil {
-		return nil
+		return nil //nolint:nilerr // there is none of such a name
 	}
 	list, err := r.List(ctx)
 	if err != nil {

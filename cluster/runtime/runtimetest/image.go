@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log" //nolint:depguard // the registry's logger is of that type
 	"net"
 	"net/http"
 	"os"
@@ -162,7 +162,8 @@ func NewRegistry() (*Registry, error) {
 }
 
 func (r *Registry) serve(h http.Handler) (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var c net.ListenConfig
+	l, err := c.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}

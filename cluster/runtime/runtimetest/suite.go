@@ -220,6 +220,8 @@ func (e *Env) says(ctx context.Context, name, want string, args ...string) error
 }
 
 // ended waits until a container has.
+//
+//nolint:unparam // a case may call its containers as it likes
 func (e *Env) ended(ctx context.Context, name string) (runtime.Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
@@ -237,6 +239,8 @@ func (e *Env) ended(ctx context.Context, name string) (runtime.Container, error)
 }
 
 // line waits until the container has printed a line.
+//
+//nolint:unparam // a case may wait for what it likes
 func (e *Env) line(ctx context.Context, name, want string) error {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
@@ -271,7 +275,15 @@ func want(kind, got error, what string) error {
 	if errors.Is(got, kind) {
 		return nil
 	}
-	return fmt.Errorf("%s: got error %v, want %v", what, got, kind)
+	return fmt.Errorf("%s: want error %q, got %w", what, kind.Error(), noError(got))
+}
+
+// noError names the absence of an error.
+func noError(err error) error {
+	if err == nil {
+		return errors.New("none")
+	}
+	return err
 }
 
 func expect(ok bool, format string, args ...any) error {

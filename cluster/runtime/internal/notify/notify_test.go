@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/moorage-dev/moorage/cluster/runtime/internal/notify"
@@ -36,14 +37,16 @@ func TestClosingEndsWatches(t *testing.T) {
 		seq := h.Watch(t.Context())
 		go func() {
 			defer close(ended)
-			for range seq {
+			for _, err := range seq {
+				assert.NoError(t, err)
 			}
 		}()
 		synctest.Wait()
 		h.Close()
 		h.Close()
 		<-ended
-		for range h.Watch(t.Context()) {
+		for _, err := range h.Watch(t.Context()) {
+			require.NoError(t, err)
 			require.Fail(t, "a closed hub says nothing")
 		}
 	})
@@ -53,12 +56,14 @@ func TestAWatcherWhoLeavesDoesNotHinderOthers(t *testing.T) {
 	var h notify.Hub
 	one, two := h.Watch(t.Context()), h.Watch(t.Context())
 	h.Publish("a")
-	for range one {
+	for _, err := range one {
+		require.NoError(t, err)
 		break
 	}
 	h.Publish("b")
 	var got []string
-	for name := range two {
+	for name, err := range two {
+		require.NoError(t, err)
 		if got = append(got, name); len(got) == 2 {
 			break
 		}

@@ -9,4 +9,6 @@ import (
 	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/shim"
 )
 
-func main() { os.Exit(shim.Main(os.Args)) }
+func main() {
+	os.Exit(shim.Main(os.Args)) //nolint:forbidigo // a program
+}

@@ -21,7 +21,7 @@ const dialTime = 2 * time.Second
 
 func main() {
 	if code, ok := probe(os.Args[1:]); ok {
-		os.Exit(code)
+		os.Exit(code) //nolint:forbidigo // a program
 	}
 	stop, stopped := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(stop, syscall.SIGTERM)
@@ -30,18 +30,20 @@ func main() {
 		close(stopped)
 	}()
 	dialer := net.Dialer{Timeout: dialTime}
-	os.Exit(guest.Run(context.Background(), guest.World{
+	code := guest.Run(context.Background(), guest.World{
 		Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Stop: stopped, Resize: resizes(),
 		Hostname: func() string { h, _ := os.Hostname(); return h },
 		Lookup:   guest.HostsLookup("/etc/hosts"),
 		Listen: func(port uint16) (net.Listener, error) {
-			return net.Listen("tcp4", ":"+strconv.Itoa(int(port)))
+			var c net.ListenConfig
+			return c.Listen(context.Background(), "tcp4", ":"+strconv.Itoa(int(port)))
 		},
 		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", to.String())
 		},
-	}))
+	})
+	os.Exit(code) //nolint:forbidigo // a program
 }
 
 // resizes gives the terminal's size at once and at each change.

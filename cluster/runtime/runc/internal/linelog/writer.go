@@ -6,6 +6,7 @@ package linelog
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -68,18 +69,18 @@ func (w *Writer) Pump(r io.Reader, stderr bool) error {
 	for {
 		text, err := in.ReadSlice('\n')
 		restOnly := cut && len(text) == 1 && text[0] == '\n'
-		cut = err == bufio.ErrBufferFull
+		cut = errors.Is(err, bufio.ErrBufferFull)
 		if len(text) > 0 && !restOnly {
 			appendLine(&batch, time.Now(), stderr, bytes.TrimSuffix(text, []byte("\n")))
 		}
-		if in.Buffered() == 0 || batch.Len() >= 2*MaxLine || err != nil && err != bufio.ErrBufferFull {
+		if in.Buffered() == 0 || batch.Len() >= 2*MaxLine || err != nil && !cut {
 			if werr := w.write(batch.Bytes()); werr != nil && failed == nil {
 				failed = werr // keep reading: a full disk must not block the container
 			}
 			batch.Reset()
 		}
-		if err != nil && err != bufio.ErrBufferFull {
-			if err == io.EOF {
+		if err != nil && !cut {
+			if errors.Is(err, io.EOF) {
 				err = nil
 			}
 			if failed != nil {

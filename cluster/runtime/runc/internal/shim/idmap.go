@@ -3,6 +3,7 @@
 package shim
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -19,7 +20,7 @@ import (
 // userNamespace opens a user namespace with the mapping.
 func userNamespace(r plan.IDRange) (*os.File, error) {
 	maps := []syscall.SysProcIDMap{{ContainerID: 0, HostID: int(r.Base), Size: int(r.Size)}}
-	cmd := exec.Command("/proc/self/exe", verbHold)
+	cmd := exec.CommandContext(context.Background(), "/proc/self/exe", verbHold)
 	cmd.Args[0] = Name
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -3,6 +3,7 @@
 package shim
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -86,7 +87,7 @@ func lean() {
 // spawn starts run in a session and a mount namespace of its own and leaves it
 // to the machine's first process.
 func spawn(dir string) error {
-	cmd := exec.Command("/proc/self/exe", verbRun, dir)
+	cmd := exec.CommandContext(context.Background(), "/proc/self/exe", verbRun, dir)
 	cmd.Args[0] = Name
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{os.NewFile(startPipe, "start")}

@@ -97,7 +97,7 @@ func openIn(root, name string) (io.Reader, func(), error) {
 	}
 	info, err := r.Stat(name)
 	if err != nil || !info.Mode().IsRegular() {
-		return strings.NewReader(""), func() { _ = r.Close() }, nil
+		return strings.NewReader(""), func() { _ = r.Close() }, nil //nolint:nilerr // no such file, or a link out of the image
 	}
 	f, err := r.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
