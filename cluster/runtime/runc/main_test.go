@@ -40,7 +40,7 @@ func (w *workshop) build(ctx context.Context) (err error) {
 		return err
 	}
 	w.shim = filepath.Join(w.dir, "moorage-shim")
-	build := exec.CommandContext(ctx, "go", "build", "-o", w.shim, "./moorage-shim")
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags=seccomp", "-o", w.shim, "./moorage-shim")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the shim: %w: %s", err, out)
 	}

@@ -290,7 +290,7 @@ func TestAShimWithoutSeccompIsRefusedUnlessAskedFor(t *testing.T) {
 	t.Parallel()
 	w := needRoot(t)
 	shim := filepath.Join(t.TempDir(), "moorage-shim")
-	out, err := exec.Command("go", "build", "-tags=", "-o", shim, "./moorage-shim").CombinedOutput()
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-tags=", "-o", shim, "./moorage-shim").CombinedOutput()
 	require.NoError(t, err, string(out))
 	_, err = runc.New(runc.Config{Dir: t.TempDir(), Shim: shim})
 	require.ErrorIs(t, err, runtime.ErrUnsupported)
