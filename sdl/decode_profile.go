@@ -89,6 +89,9 @@ func (d *decoder) unlessNull(n int32, standIn *CPU) *CPU {
 // mappings here, and takes a value that is no mapping for an empty one.
 func (d *decoder) cpuAttributes(n int32, c *CPU) {
 	for _, e := range d.rawEntries(n, "a mapping with arch") {
+		if e.value == 0 {
+			continue
+		}
 		if !isWord(e.key, cpuAttributes) {
 			d.add(problem{
 				rule: ruleCPUAttribute, pos: d.pos(e.keyNode), path: d.pathString() + "." + clip(e.key),
@@ -119,17 +122,31 @@ func (d *decoder) rawEntries(n int32, want string) []rawEntry {
 		return nil
 	}
 	if nd := d.t.at(n); nd.kind != mappingNode {
-		if nd.kind == sequenceNode && nd.count > 0 {
-			d.wrongType(n, want) // the reference reads the items in pairs
-			return nil
-		}
-		d.warn(ruleWrongType, n, "want "+want+", got "+d.kindName(n)+"; it is read as empty")
-		return nil
+		d.warn(ruleWrongType, n, "want "+want+", got "+d.kindName(n)+"; it is read as empty, or its items in pairs")
+		return d.pairs(n)
 	}
 	out := make([]rawEntry, 0, d.t.at(n).count)
 	for c := d.t.at(n).first; c != 0; c = d.t.at(c).next {
 		k := d.t.at(c).key
 		out = append(out, rawEntry{d.t.at(k).value, k, c})
+	}
+	return out
+}
+
+// pairs lists the items of a list as keys and values, as the reference reads
+// them here. The value of an odd last one is 0.
+func (d *decoder) pairs(n int32) []rawEntry {
+	if d.t.at(n).kind != sequenceNode {
+		return nil
+	}
+	var out []rawEntry
+	for c := d.t.at(n).first; c != 0; {
+		value := d.t.at(c).next
+		out = append(out, rawEntry{d.t.at(c).value, c, value})
+		if value == 0 {
+			break
+		}
+		c = d.t.at(value).next
 	}
 	return out
 }
@@ -161,10 +178,12 @@ func (d *decoder) gpu(n int32) *GPU {
 	malformed := false
 	for _, e := range d.rawEntries(n, "a mapping with units and attributes") {
 		d.push(e.key)
-		switch e.key {
-		case "units":
+		switch {
+		case e.value == 0 && isWord(e.key, gpuKeys):
+			d.wrongType(e.keyNode, "a value after the key")
+		case e.key == "units":
 			malformed = !d.gpuUnits(e.value, &g.Units) || malformed
-		case "attributes":
+		case e.key == "attributes":
 			g.Attributes = d.gpuAttributes(e.value)
 		default:
 			d.unknownKey(e.keyNode, e.key, gpuKeys, false)
@@ -188,7 +207,10 @@ func (d *decoder) gpuAttributes(n int32) *GPUAttributes {
 	vendor := false
 	for _, e := range d.rawEntries(n, "a mapping with vendor") {
 		d.push(e.key)
-		if e.key == "vendor" {
+		if e.key == "vendor" && e.value == 0 {
+			d.wrongType(e.keyNode, "a value after the key")
+			vendor = true
+		} else if e.key == "vendor" {
 			vendor = d.gpuVendor(e.value, a) || vendor
 		} else {
 			d.unknownKey(e.keyNode, e.key, gpuAttributes, false)

@@ -59,7 +59,7 @@ func unescape(s string) (text string, ok bool) {
 			return "", false
 		}
 		switch s[i] {
-		case '"', '\\', '/', ' ':
+		case '"', '\\', ' ':
 			b.WriteByte(s[i])
 		case 'n':
 			b.WriteByte('\n')
