@@ -33,7 +33,7 @@ type queue struct {
 	active   map[task]bool // with a worker
 	again    map[task]bool // added while active
 	failures map[task]int
-	timers   map[task]*time.Timer
+	timers   map[task]delayed
 	wake     chan struct{} // capacity 1: there may be something waiting
 	closed   bool
 }
@@ -41,7 +41,7 @@ type queue struct {
 func newQueue() *queue {
 	return &queue{
 		queued: map[task]bool{}, active: map[task]bool{}, again: map[task]bool{},
-		failures: map[task]int{}, timers: map[task]*time.Timer{}, wake: make(chan struct{}, 1),
+		failures: map[task]int{}, timers: map[task]delayed{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -70,19 +70,36 @@ func (q *queue) signal() {
 	}
 }
 
-// addAfter adds the task when d has passed; the earliest wish counts.
+// addAfter adds the task when d has passed; of several wishes the earliest
+// counts.
 func (q *queue) addAfter(t task, d time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed || q.timers[t] != nil {
+	due := time.Now().Add(d)
+	old, ok := q.timers[t]
+	if q.closed || ok && !due.Before(old.due) {
 		return
 	}
-	q.timers[t] = time.AfterFunc(d, func() {
-		q.mu.Lock()
-		defer q.mu.Unlock()
+	if ok {
+		old.timer.Stop()
+	}
+	q.timers[t] = delayed{due, time.AfterFunc(d, func() { q.ring(t, due) })}
+}
+
+// delayed is a task that is added later.
+type delayed struct {
+	due   time.Time
+	timer *time.Timer
+}
+
+// ring adds the task of a timer, unless another has taken its place.
+func (q *queue) ring(t task, due time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if now, ok := q.timers[t]; ok && now.due.Equal(due) {
 		delete(q.timers, t)
 		q.addLocked(t)
-	})
+	}
 }
 
 // next waits for a task. It reports false when the context has ended.
@@ -142,7 +159,7 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	for _, timer := range q.timers {
-		timer.Stop()
+	for _, d := range q.timers {
+		d.timer.Stop()
 	}
 }
