@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	dbm "github.com/cosmos/cosmos-db"
 	"github.com/spf13/cobra"
 
 	"github.com/moorage-dev/moorage/examples/internal/keycmd"
@@ -212,17 +211,8 @@ func (p *program) exportCommand() *cobra.Command {
 	var chainID string
 	cmd := &cobra.Command{
 		Use: "export", Short: "Print the state of a stopped node as a genesis for a new chain", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			db, err := dbm.NewDB("application", dbm.PebbleDBBackend, filepath.Join(p.home, "data"))
-			if err != nil {
-				return fmt.Errorf("%w: is the node on %s stopped?", err, p.home)
-			}
-			defer func() { err = errors.Join(err, db.Close()) }()
-			a, err := app.New(db, app.Config{ChainID: chainID, Home: p.home, Logger: p.logger()})
-			if err != nil {
-				return err
-			}
-			genesis, err := a.Export(chainID)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			genesis, err := node.Export(node.Config{Home: p.home, Logger: p.logger()}, chainID)
 			if err != nil {
 				return err
 			}
