@@ -92,6 +92,9 @@ func (p *Provider) considerOrder(ctx context.Context, order market.Order) error 
 	if entry.stale {
 		return nil
 	}
+	p.mu.Lock()
+	p.ledger.Release(order.ID.String()) // there is no bid: nothing is promised yet
+	p.mu.Unlock()
 	s, err := p.snapshot(ctx)
 	if err != nil {
 		return err
@@ -106,9 +109,6 @@ func (p *Provider) considerOrder(ctx context.Context, order market.Order) error 
 	}
 	msg := market.CreateBid{ID: market.BidID{OrderID: order.ID, Provider: p.me}, Price: decision.Price, Deposit: decision.Deposit}
 	if _, err := p.cfg.Market.Submit(ctx, msg); err != nil {
-		p.mu.Lock()
-		p.ledger.Release(order.ID.String())
-		p.mu.Unlock()
 		return p.bidRefused(order.ID, entry, err)
 	}
 	p.mu.Lock()
@@ -124,6 +124,8 @@ func (p *Provider) considerOrder(ctx context.Context, order market.Order) error 
 func (p *Provider) bidRefused(id market.OrderID, entry *orderEntry, err error) error {
 	var rule *market.RuleError
 	if !errors.As(err, &rule) {
+		// It may have been carried out all the same: the reservation stays until
+		// the market has been asked again.
 		return fmt.Errorf("provider: bid on %s: %w", id, err)
 	}
 	code := bidengine.Code(rule.Rule)
@@ -134,10 +136,13 @@ func (p *Provider) bidRefused(id market.OrderID, entry *orderEntry, err error) e
 	return nil
 }
 
+// decline notes why there is no bid. An order without a bid has no reservation,
+// not even one left from a bid whose withdrawal was not heard of.
 func (p *Provider) decline(id market.OrderID, entry *orderEntry, reasons []bidengine.Reason) {
 	p.mu.Lock()
 	same := slices.Equal(entry.declined, reasons)
-	entry.declined = reasons
+	entry.declined, entry.bidSeenAt = reasons, time.Time{}
+	p.ledger.Release(id.String())
 	p.mu.Unlock()
 	if !same {
 		p.cfg.Logger.Info("no bid", "order", id, "reasons", reasons)
