@@ -110,9 +110,7 @@ func openIn(tb testing.TB, w *workshop, dir string, change func(*runc.Config)) *
 			defer cancel()
 			_ = r.Close() // whoever is open, reopen and purge
 			again, err := runc.New(cfg)
-			if err != nil {
-				return // a later runtime of the same folder purges
-			}
+			require.NoError(tb, err)
 			require.NoError(tb, again.Purge(ctx))
 			require.NoError(tb, again.Close())
 			return

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,9 @@ import (
 	"github.com/moorage-dev/moorage/cluster/runtime/internal/notify"
 	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/fabric"
 )
+
+// lockTime is how long another user of the state directory may take to leave.
+const lockTime = time.Second
 
 // Runtime runs containers with libcontainer. Safe for concurrent use.
 //
@@ -152,7 +156,15 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("runc: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	// After Close the lock lives on for a moment in programs that this process was
+	// just starting.
+	for deadline := now().Add(lockTime); ; {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || now().After(deadline) {
+			break
+		}
+		time.Sleep(killStep)
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = errors.New("another process uses it; end that one or choose another directory")
 	}

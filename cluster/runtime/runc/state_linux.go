@@ -37,14 +37,16 @@ func (r *Runtime) containerDir(name string) string {
 	return filepath.Join(r.cfg.Dir, "containers", name)
 }
 
-// shimAlive reports whether the folder's shim holds its lock.
+// shimAlive reports whether the folder's shim holds its lock. It asks without
+// taking the lock, which would be in the way of a shim that just starts.
 func shimAlive(dir string) bool {
 	f, err := os.Open(filepath.Join(dir, plan.LockFile))
 	if err != nil {
 		return false
 	}
 	defer func() { _ = f.Close() }()
-	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+	held := unix.Flock_t{Type: unix.F_RDLCK}
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &held) == nil && held.Type != unix.F_UNLCK
 }
 
 // load reads what is to be known of a container, or ErrNotFound.

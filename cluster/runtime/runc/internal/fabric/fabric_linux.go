@@ -42,6 +42,11 @@ func nft(ctx context.Context, rules string) error {
 func (p Policy) EnsureBridge(s Segment) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = p.Bridge(s)
+	// Without an address of its own a bridge takes the lowest of its ports'. It
+	// would change when a container ends, and the others would send to the old one
+	// for some seconds.
+	gateway := s.Gateway().As4()
+	attrs.HardwareAddr = net.HardwareAddr{0x02, 0x6d, gateway[0], gateway[1], gateway[2], gateway[3]}
 	err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
 	if err != nil && !errors.Is(err, syscall.EEXIST) {
 		return fmt.Errorf("add bridge %s: %w", attrs.Name, err)
@@ -49,6 +54,11 @@ func (p Policy) EnsureBridge(s Segment) error {
 	link, err := netlink.LinkByName(attrs.Name)
 	if err != nil {
 		return fmt.Errorf("bridge %s: %w", attrs.Name, err)
+	}
+	if link.Attrs().HardwareAddr.String() != attrs.HardwareAddr.String() {
+		if err := netlink.LinkSetHardwareAddr(link, attrs.HardwareAddr); err != nil {
+			return fmt.Errorf("hardware address of bridge %s: %w", attrs.Name, err)
+		}
 	}
 	// The bridge speaks no IPv6, so the host offers nothing on a link-local address.
 	_ = os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", attrs.Name, "disable_ipv6"), []byte("1"), 0)

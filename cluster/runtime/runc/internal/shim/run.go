@@ -76,7 +76,7 @@ func takeLock(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
 		return nil, errors.Join(fmt.Errorf("another shim keeps %s: %w", dir, err), f.Close())
 	}
 	_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
