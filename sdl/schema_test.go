@@ -14,14 +14,14 @@ import (
 	"github.com/moorage-dev/moorage/sdl"
 )
 
-func compileSchema(t testing.TB) *jsonschema.Schema {
-	t.Helper()
+func compileSchema(tb testing.TB) *jsonschema.Schema {
+	tb.Helper()
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(sdl.Schema()))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	c := jsonschema.NewCompiler()
-	require.NoError(t, c.AddResource("sdl.json", doc))
+	require.NoError(tb, c.AddResource("sdl.json", doc))
 	s, err := c.Compile("sdl.json")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return s
 }
 
