@@ -130,8 +130,13 @@ func (p *Provider) bidRefused(id market.OrderID, entry *orderEntry, err error) e
 	}
 	code := bidengine.Code(rule.Rule)
 	p.decline(id, entry, []bidengine.Reason{{Code: code, Detail: rule.Detail}})
-	if errors.Is(err, market.ErrExists) || errors.Is(err, market.ErrState) {
+	switch {
+	case errors.Is(err, market.ErrExists) || errors.Is(err, market.ErrState):
 		return err // our view was old: look again
+	case !errors.Is(err, market.ErrLimit) && !errors.Is(err, market.ErrInsufficientFunds):
+		p.mu.Lock()
+		entry.stale = true // the market will not change its mind
+		p.mu.Unlock()
 	}
 	return nil
 }

@@ -166,7 +166,8 @@ type orderEntry struct {
 	declined []bidengine.Reason
 	// bidSeenAt is when our open bid was first seen.
 	bidSeenAt time.Time
-	// stale says that our bid was withdrawn because it stood too long.
+	// stale says that there will be no further bid: ours was withdrawn because it
+	// stood too long, or the market refused it for good.
 	stale bool
 }
 

@@ -497,7 +497,7 @@ func TestEventsTellALeasesLifeToItsEnd(t *testing.T) {
 					return
 				}
 				mu.Lock()
-				kinds = append(kinds, e.Kind+" "+e.State)
+				kinds = append(kinds, e.Kind+": "+e.State)
 				mu.Unlock()
 			}
 		})
@@ -508,10 +508,10 @@ func TestEventsTellALeasesLifeToItsEnd(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, w.tenant.Close(t.Context(), id))
 		wg.Wait()
-		assert.Equal(t, "phase-changed awaiting-manifest", kinds[0])
-		assert.Contains(t, kinds, "phase-changed active")
-		assert.Contains(t, kinds, "service-changed ready")
-		assert.Equal(t, "closing closing", kinds[len(kinds)-1])
+		assert.Equal(t, "phase-changed: awaiting-manifest", kinds[0])
+		assert.Contains(t, kinds, "phase-changed: active")
+		assert.Contains(t, kinds, "service-changed: ready")
+		assert.Equal(t, "closing: closing", kinds[len(kinds)-1])
 	})
 }
 

@@ -90,8 +90,8 @@ after kill -9. Without it everything is temporary.`,
 			}
 			log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 			err := run(cmd.Context(), o, console.New(stdout), log)
-			if errors.Is(err, context.Canceled) && cmd.Context().Err() != nil {
-				return nil
+			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+				err = nil // Ctrl-C is how it is meant to end
 			}
 			return err
 		},

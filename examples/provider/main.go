@@ -57,7 +57,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
 	cmd := &cobra.Command{
 		Use: "provider", Short: "Sell the capacity of this machine on a chain",
-		Long: `Provider registers on a chain, bids on orders, runs the containers of the leases
+		Long: `This program registers a provider on a chain, bids on orders, runs the containers of the leases
 it wins on this machine, and serves their tenants over HTTPS.
 
   provider keys add provider
@@ -185,8 +185,7 @@ func (p *program) denoms(ctx context.Context, m *client.Client) ([]string, error
 
 // logEvent writes what an operator wants to follow.
 func logEvent(log *slog.Logger, e provider.Event) {
-	switch e.Kind {
-	case provider.EventStatus, provider.EventDeclined, provider.EventOrderSeen:
+	if e.Kind == provider.EventStatus || e.Kind == provider.EventDeclined || e.Kind == provider.EventOrderSeen {
 		return // logged by the parts themselves, or too much
 	}
 	if e.Lease == (market.LeaseID{}) {

@@ -35,7 +35,7 @@ func main() {
 // exitCode prints an error and turns it into a code: the command's own for exec
 // and sdl, 1 for everything else.
 func exitCode(err error) int {
-	var remote *remoteExit
+	var remote *remoteExitError
 	var sdl *sdlcmd.ExitError
 	switch {
 	case err == nil:
@@ -70,7 +70,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
 	cmd := &cobra.Command{
 		Use: "tenant", Short: "Deploy SDL documents on a chain",
-		Long: `Tenant compiles SDL, puts orders on the chain, takes bids, sends manifests to
+		Long: `This program compiles SDL, puts orders on the chain, takes bids, sends manifests to
 providers, and shows what runs.
 
   tenant keys add tenant

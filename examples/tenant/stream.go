@@ -18,11 +18,11 @@ import (
 	"github.com/moorage-dev/moorage/provider/gateway/client"
 )
 
-// remoteExit carries the exit code of a command that ran in a container.
-type remoteExit struct{ code int }
+// remoteExitError carries the exit code of a command that ran in a container.
+type remoteExitError struct{ code int }
 
 // Error implements error.
-func (e *remoteExit) Error() string { return fmt.Sprintf("the command ended with code %d", e.code) }
+func (e *remoteExitError) Error() string { return fmt.Sprintf("the command ended with code %d", e.code) }
 
 func (p *program) logsCommand() *cobra.Command {
 	var follow, stamps bool
@@ -96,7 +96,7 @@ func (p *program) exec(ctx context.Context, dseq, service string, x driver.Exec)
 			return err
 		}
 		if code != 0 {
-			return &remoteExit{code}
+			return &remoteExitError{code}
 		}
 		return nil
 	})

@@ -66,9 +66,12 @@ func (s *site) judge(ctx context.Context) error {
 			return fmt.Errorf("active lease %s: %w", id, err)
 		}
 		st, err := s.cluster.Driver().Status(ctx, id)
-		if err != nil || st.State != driver.Ready || status.Revision != st.Revision {
-			return fmt.Errorf("active lease %s does not run what was accepted: phase %s (%s), revision %d, cluster %s %d (%v)",
-				id, status.Phase, status.Reason, status.Revision, st.State, st.Revision, err)
+		if err != nil {
+			return fmt.Errorf("active lease %s: phase %s: %w", id, status.Phase, err)
+		}
+		if st.State != driver.Ready || status.Revision != st.Revision {
+			return fmt.Errorf("active lease %s does not run what was accepted: phase %s (%s), revision %d, cluster %s %d",
+				id, status.Phase, status.Reason, status.Revision, st.State, st.Revision)
 		}
 	}
 	return s.judgePromises(ctx, leases)

@@ -131,7 +131,24 @@ func (w *world) play(ctx context.Context) (err error) {
 			return fmt.Errorf("block %d: %w", block, err)
 		}
 	}
-	return w.judge(ctx)
+	return w.converges(ctx)
+}
+
+// lastBlocks is how long the end may take to be as it must: a provider may be
+// in the middle of looking at an order just when it is judged.
+const lastBlocks = 30
+
+// converges judges until the judgement is good.
+func (w *world) converges(ctx context.Context) (err error) {
+	for range lastBlocks {
+		if err = w.judge(ctx); err == nil {
+			return nil
+		}
+		if made := w.block(ctx); made != nil {
+			return made
+		}
+	}
+	return err
 }
 
 // block lets a block's time pass, makes it, strikes with faults, and checks.
