@@ -22,7 +22,9 @@ import (
 type remoteExitError struct{ code int }
 
 // Error implements error.
-func (e *remoteExitError) Error() string { return fmt.Sprintf("the command ended with code %d", e.code) }
+func (e *remoteExitError) Error() string {
+	return fmt.Sprintf("the command ended with code %d", e.code)
+}
 
 func (p *program) logsCommand() *cobra.Command {
 	var follow, stamps bool
