@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -291,6 +292,7 @@ func TestReplicasShareTheClients(t *testing.T) {
 			body, err := r.get(st.Services[0].URIs[0] + "/hostname")
 			require.NoError(t, err)
 			seen[body]++
+			synctest.Wait() // until the replica is free again
 		}
 		assert.Equal(t, map[string]int{"web-0": 10, "web-1": 10, "web-2": 10}, seen)
 	})
