@@ -132,29 +132,34 @@ func awaitShim(ctx context.Context, dir string) error {
 }
 
 // watch tells when a running container ends: the shim closes the connection. The
-// goroutine ends then, or with Close.
+// goroutine ends then, or with Close. A shim that cannot be reached has ended: it
+// may have died before its container.
 func (r *Runtime) watch(name string) {
 	r.watchers.Go(func() {
 		defer r.hub.Publish(name)
-		dir := r.containerDir(name)
-		c, err := dial(r.ctx, dir)
-		if err != nil {
-			return // ended already
-		}
-		defer func() { _ = c.Close() }()
-		defer context.AfterFunc(r.ctx, func() { _ = c.Close() })()
-		if c.send(plan.Request{Op: plan.OpWait}) != nil {
-			return
-		}
-		for {
-			if _, _, err := c.receive(); err != nil {
-				break
-			}
-		}
+		r.awaitEnd(name)
 		if r.ctx.Err() == nil {
 			r.afterEnd(name)
 		}
 	})
+}
+
+// awaitEnd returns when the shim of a container has ended, or with Close.
+func (r *Runtime) awaitEnd(name string) {
+	c, err := dial(r.ctx, r.containerDir(name))
+	if err != nil {
+		return
+	}
+	defer func() { _ = c.Close() }()
+	defer context.AfterFunc(r.ctx, func() { _ = c.Close() })()
+	if c.send(plan.Request{Op: plan.OpWait}) != nil {
+		return
+	}
+	for {
+		if _, _, err := c.receive(); err != nil {
+			return
+		}
+	}
 }
 
 // afterEnd cleans up behind a shim that died before its container.
