@@ -18,17 +18,45 @@ type databases struct {
 	open []*onceDB
 }
 
-// onceDB can be closed any number of times.
+// onceDB can be closed any number of times, and read when it is closed: then it
+// is empty. CometBFT does not wait for the goroutines of its peers when it stops;
+// one of them may still look into the block store and would panic on an error.
 type onceDB struct {
 	cmtdb.DB
-	once sync.Once
-	err  error
+
+	mu     sync.RWMutex // held for reading while the database is used
+	closed bool
+	err    error
 }
 
 // Close implements [cmtdb.DB].
 func (d *onceDB) Close() error {
-	d.once.Do(func() { d.err = d.DB.Close() })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed {
+		d.closed, d.err = true, d.DB.Close()
+	}
 	return d.err
+}
+
+// Get implements [cmtdb.DB].
+func (d *onceDB) Get(key []byte) ([]byte, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.closed {
+		return nil, nil
+	}
+	return d.DB.Get(key)
+}
+
+// Has implements [cmtdb.DB].
+func (d *onceDB) Has(key []byte) (bool, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.closed {
+		return false, nil
+	}
+	return d.DB.Has(key)
 }
 
 // provide is CometBFT's DBProvider.
