@@ -24,7 +24,7 @@ import (
 
 // Config says how large a simulation is.
 type Config struct {
-	// Seed makes everything that happens.
+	// Seed makes the market, its tenants and the faults.
 	Seed uint64
 	// Blocks is how many blocks run under faults; one takes a virtual second.
 	Blocks int
