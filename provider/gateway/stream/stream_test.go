@@ -296,7 +296,11 @@ func TestSilentConnectionIsLost(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, s.Send(t.Context(), stream.Stdout, []byte("x")))
 		start := time.Now()
-		require.ErrorIs(t, a.Run(t.Context(), near, 0), context.DeadlineExceeded)
+		// A ping falls on the same moment: it may be the one to notice that the
+		// connection was given up.
+		err = a.Run(t.Context(), near, 0)
+		require.Error(t, err)
+		assert.True(t, errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errCut), err)
 		assert.Equal(t, stream.WriteTimeout, time.Since(start))
 	})
 }
