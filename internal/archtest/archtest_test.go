@@ -85,6 +85,7 @@ var allowed = []struct {
 	{"cluster/inventory", []string{module + "/market", module + "/sdl/manifest"}, "placement is pure"},
 	{"cluster/driver", []string{module + "/market", module + "/sdl/manifest", module + "/cluster/inventory"},
 		"the author of a driver implements values and interfaces"},
+	{"iplease/driver", []string{module + "/market", module + "/iplease"}, "the author of an announcer implements values and interfaces"},
 }
 
 func TestLightPackagesLinkOnlyWhatTheyMay(t *testing.T) {
