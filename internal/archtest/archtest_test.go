@@ -82,6 +82,7 @@ var allowed = []struct {
 	{"sdl/manifest", []string{module + "/market"}, "a manifest is values and a hash"},
 	{"sdl", []string{module + "/market", module + "/sdl/manifest", "go.yaml.in/yaml", "github.com/hashicorp/go-multierror", "github.com/hashicorp/errwrap"},
 		"a program that only needs SDL links almost nothing"},
+	{"netpolicy", []string{module + "/market", module + "/sdl/manifest"}, "what may flow is decided from values alone"},
 	{"cluster/inventory", []string{module + "/market", module + "/sdl/manifest"}, "placement is pure"},
 	{"cluster/driver", []string{module + "/market", module + "/sdl/manifest", module + "/cluster/inventory"},
 		"the author of a driver implements values and interfaces"},
