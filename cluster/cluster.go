@@ -222,6 +222,9 @@ func (c *Cluster) Logs(ctx context.Context, id market.LeaseID, o driver.LogOptio
 			return
 		}
 		for line, err := range l.Logs(ctx, id, o) {
+			if err == nil && (line.Time.Before(o.Since) || o.Replica != nil && line.Replica != *o.Replica) {
+				continue
+			}
 			if !yield(line, wrap("logs", id, err)) || err != nil {
 				return
 			}

@@ -87,7 +87,7 @@ func differences(before, after api.LeaseStatus, now time.Time) []api.Event {
 	if before.Phase != after.Phase || before.Reason != after.Reason {
 		out = append(out, api.Event{Time: now, Kind: api.EventPhaseChanged, State: string(after.Phase), Message: after.Reason})
 	}
-	if after.Revision > before.Revision {
+	if after.Hash != before.Hash && after.Hash != "" {
 		out = append(out, api.Event{Time: now, Kind: api.EventManifestAccepted, Message: "manifest " + after.Hash})
 	}
 	for _, s := range after.Services {

@@ -30,6 +30,9 @@ func (p *Provider) reconcileLease(ctx context.Context, id market.LeaseID) error 
 	if record.Revision == 0 {
 		return p.awaitManifest(ctx, lease, record)
 	}
+	if record, err = p.claimFreeNames(record); err != nil {
+		return err
+	}
 	return p.keepWorkload(ctx, lease, record)
 }
 
@@ -53,6 +56,7 @@ func (p *Provider) ensureRecord(ctx context.Context, lease market.Lease) (Record
 	}
 	p.mu.Unlock()
 	record, err := p.changeRecord(lease.ID, true, func(r *Record) {
+		r.GroupName = order.Spec.Name
 		if len(placement.Assignments) > 0 {
 			r.Placement = placement
 		}
@@ -136,7 +140,7 @@ func (p *Provider) keepWorkload(ctx context.Context, lease market.Lease, r Recor
 	status, err := p.cfg.Cluster.Status(ctx, lease.ID)
 	switch {
 	case errors.Is(err, driver.ErrNotFound) || err == nil && status.Revision < r.Revision:
-		w, err := p.workload(ctx, r)
+		w, err := workload(r)
 		if err != nil {
 			return err
 		}
@@ -148,16 +152,12 @@ func (p *Provider) keepWorkload(ctx context.Context, lease market.Lease, r Recor
 }
 
 // workload is what the cluster is to run for a record.
-func (p *Provider) workload(ctx context.Context, r Record) (driver.Workload, error) {
-	order, err := p.cfg.Market.Order(ctx, r.Lease.OrderID)
-	if err != nil {
-		return driver.Workload{}, err
-	}
-	group, ok := r.Group(order.Spec.Name)
+func workload(r Record) (driver.Workload, error) {
+	group, ok := r.Group()
 	if !ok {
-		return driver.Workload{}, fmt.Errorf("provider: lease %s: the manifest has no group %q: %w", r.Lease, order.Spec.Name, market.ErrMismatch)
+		return driver.Workload{}, fmt.Errorf("provider: lease %s: the manifest has no group %q: %w", r.Lease, r.GroupName, market.ErrMismatch)
 	}
-	return driver.Workload{Lease: r.Lease, Revision: r.Revision, Hash: r.Hash, Group: group}, nil
+	return driver.Workload{Lease: r.Lease, Revision: r.Revision, Hash: r.Hash, Group: r.adjusted(group)}, nil
 }
 
 // judge notes a status and ends a lease whose workload has failed for too long.
@@ -208,6 +208,7 @@ func (p *Provider) endLease(ctx context.Context, id market.LeaseID, reason marke
 		}
 	}
 	p.forgetOrder(id.OrderID, true)
+	p.offerNames(id)
 	if known {
 		p.observe(Event{Kind: EventLeaseClosed, Lease: id, Reason: reason})
 	}

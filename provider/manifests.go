@@ -93,18 +93,14 @@ func (p *Provider) acceptManifest(ctx context.Context, lease market.Lease, m man
 		p.queue.add(leaseTask(lease.ID))
 		return nil
 	}
-	next := func(r *Record) { r.Revision, r.Hash, r.Manifest = r.Revision+1, hash, m }
-	trial := before
-	next(&trial)
-	w, err := p.workload(ctx, trial)
+	after, err := p.saveManifest(before, m, hash)
 	if err != nil {
 		return err
 	}
-	after, err := p.changeRecord(lease.ID, true, next)
+	w, err := workload(after)
 	if err != nil {
 		return err
 	}
-	w.Revision = after.Revision
 	err = p.cfg.Cluster.Apply(ctx, w)
 	if err != nil && !passing(err) && ctx.Err() == nil {
 		return errors.Join(err, p.revert(before, after))
@@ -116,11 +112,32 @@ func (p *Provider) acceptManifest(ctx context.Context, lease market.Lease, m man
 	return nil
 }
 
+// saveManifest stores a manifest under the next revision, with the host names
+// that it gets.
+func (p *Provider) saveManifest(before Record, m manifest.Manifest, hash market.Hash) (Record, error) {
+	p.names.Lock()
+	defer p.names.Unlock()
+	trial := before
+	trial.Manifest = m
+	group, ok := trial.Group()
+	if !ok {
+		return before, market.Refuse(market.ErrMismatch, "manifest-group", "the manifest has no group %q", before.GroupName)
+	}
+	withheld, err := p.withhold(before.Lease, group)
+	if err != nil {
+		return before, err
+	}
+	return p.changeRecord(before.Lease, true, func(r *Record) {
+		r.Revision, r.Hash, r.Manifest, r.Withheld = r.Revision+1, hash, m, withheld
+		r.Restarts = keepRestarts(r.Restarts, group)
+	})
+}
+
 // revert puts the manifest accepted before back in force, under a revision of
 // its own so that the cluster does not take it for an old one.
 func (p *Provider) revert(before, after Record) error {
 	_, err := p.changeRecord(before.Lease, false, func(r *Record) {
-		r.Revision, r.Hash, r.Manifest = 0, before.Hash, before.Manifest
+		r.Revision, r.Hash, r.Manifest, r.Withheld = 0, before.Hash, before.Manifest, before.Withheld
 		if before.Revision > 0 {
 			r.Revision = after.Revision + 1
 		}

@@ -27,6 +27,8 @@ type Provider struct {
 	manifests keyedMutex[market.DeploymentID]
 	// saving serializes the changes of a lease's record.
 	saving keyedMutex[market.LeaseID]
+	// names serializes the decisions about who has a host name.
+	names sync.Mutex
 	// bell tells followers of events that a lease may have changed.
 	bell bell
 
@@ -128,6 +130,14 @@ func (p *Provider) Run(ctx context.Context) error {
 func (p *Provider) observe(e Event) {
 	e.Time = time.Now()
 	p.cfg.Observer.Observe(e)
+}
+
+// record returns what is remembered of a lease, and whether anything is.
+func (p *Provider) record(id market.LeaseID) (Record, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r, ok := p.records[id]
+	return r, ok
 }
 
 // knownLeases returns the leases that have a record.

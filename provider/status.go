@@ -108,7 +108,9 @@ func (p *Provider) LeaseStatus(ctx context.Context, id market.LeaseID) (api.Leas
 		return api.LeaseFromDriver(id, api.PhaseAwaitingManifest, "send the manifest", driver.Status{}), nil
 	}
 	st, err := p.cfg.Cluster.Status(ctx, id)
-	return leaseDocument(id, st, err), nil
+	doc := leaseDocument(id, st, err)
+	p.addHostnames(&doc, record)
+	return doc, nil
 }
 
 // leaseDocument tells what the cluster says, also when it says nothing.

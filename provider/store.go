@@ -21,7 +21,9 @@ type Record struct {
 	Lease market.LeaseID `json:"lease"`
 	// WonAt is when the provider first saw the lease.
 	WonAt time.Time `json:"won_at"`
-	// Revision counts accepted manifests, 0 before the first.
+	// GroupName is the group of the manifest that the lease is for.
+	GroupName string `json:"group_name,omitempty"`
+	// Revision counts what the cluster was told to run, 0 before the first manifest.
 	Revision uint64 `json:"revision"`
 	// Hash is the version of the accepted manifest.
 	Hash market.Hash `json:"hash"`
@@ -31,12 +33,18 @@ type Record struct {
 	// Manifest is the whole manifest that was accepted; nil before. It may hold
 	// secrets.
 	Manifest manifest.Manifest `json:"manifest,omitempty"`
+	// Withheld are the host names that the manifest asks for and another lease of
+	// the tenant has, sorted.
+	Withheld []string `json:"withheld,omitempty"`
+	// Restarts counts, per service, how often the tenant had it restarted.
+	Restarts map[string]uint64 `json:"restarts,omitempty"`
 }
 
-// Group returns the manifest group of the lease.
-func (r Record) Group(name string) (manifest.Group, bool) {
+// Group returns the manifest group of the lease; an empty one before the first
+// manifest.
+func (r Record) Group() (manifest.Group, bool) {
 	for _, g := range r.Manifest {
-		if g.Name == name {
+		if g.Name == r.GroupName {
 			return g, true
 		}
 	}
@@ -46,8 +54,8 @@ func (r Record) Group(name string) (manifest.Group, bool) {
 // Store keeps records durably. Methods are safe for concurrent use; when one
 // returns without error the change survives a crash.
 type Store interface {
-	// Save writes a record, replacing the one of the same lease.
-	Save(r Record) error
+	// Save writes records, each replacing the one of the same lease: all or none.
+	Save(records ...Record) error
 	// Remove deletes a record. Absent is no error.
 	Remove(id market.LeaseID) error
 	// Load returns all records, in no particular order.
@@ -90,13 +98,18 @@ type boltStore struct{ db *bbolt.DB }
 
 var _ Store = (*boltStore)(nil)
 
-func (s *boltStore) Save(r Record) error {
-	value, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("provider: store: %s: %w", r.Lease, err)
-	}
+func (s *boltStore) Save(records ...Record) error {
 	return s.db.Update(func(tx *bbolt.Tx) error {
-		return tx.Bucket(leaseBucket()).Put([]byte(r.Lease.String()), value)
+		for _, r := range records {
+			value, err := json.Marshal(r)
+			if err != nil {
+				return fmt.Errorf("provider: store: %s: %w", r.Lease, err)
+			}
+			if err := tx.Bucket(leaseBucket()).Put([]byte(r.Lease.String()), value); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -133,10 +146,12 @@ type memStore struct {
 
 var _ Store = (*memStore)(nil)
 
-func (s *memStore) Save(r Record) error {
+func (s *memStore) Save(records ...Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.records[r.Lease] = r
+	for _, r := range records {
+		s.records[r.Lease] = r
+	}
 	return nil
 }
 

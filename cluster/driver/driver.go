@@ -196,6 +196,12 @@ type ReplicaStatus struct {
 type LogOptions struct {
 	// Service limits to one service; "" is all.
 	Service string
+	// Replica limits to one replica of each service; nil is all. The portable type
+	// leaves the others out, so a driver need not look at it.
+	Replica *uint32
+	// Since leaves out lines before that time; zero is none. As for Replica, a
+	// driver need not look at it.
+	Since time.Time
 	// Follow goes on with new lines.
 	Follow bool
 	// Tail is how many of the newest lines per replica to begin with; negative

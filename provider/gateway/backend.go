@@ -25,8 +25,9 @@ import (
 // sent as a plain 500.
 //
 // Logs of a back end that is also a [driver.LogStreamer], commands of one that
-// is a [driver.Execer], events of a [Eventer] and bid screening of a
-// [Screener] are served as well; without them the routes answer 501.
+// is a [driver.Execer], events of an [Eventer], bid screening of a [Screener],
+// restarts of a [Restarter] and the migration of host names of a
+// [HostnameMigrator] are served as well; without them the routes answer 501.
 //
 // All methods may be called concurrently and must return soon after the context
 // ends.
@@ -62,6 +63,21 @@ type Eventer interface {
 type Screener interface {
 	// Screen returns one offer per group, in the same order. Nothing is reserved.
 	Screen(ctx context.Context, tenant market.Address, groups []market.GroupSpec) ([]api.Offer, error)
+}
+
+// Restarter is a back end that can restart a service.
+type Restarter interface {
+	// Restart replaces every replica of a service by a new one, and returns once
+	// that is durably wanted. ErrNotFound for a lease or service that is not there.
+	Restart(ctx context.Context, id market.LeaseID, service string) error
+}
+
+// HostnameMigrator is a back end that can move host names between leases.
+type HostnameMigrator interface {
+	// MigrateHostnames moves names from other leases of the same tenant to this
+	// one, and returns one result per name, in order. ErrNotFound for a lease that
+	// is not there. Names are in the form a tenant wrote them.
+	MigrateHostnames(ctx context.Context, to market.LeaseID, names []string) ([]api.HostnameMoved, error)
 }
 
 // Logger and Execer are the optional abilities that a back end shares with

@@ -99,6 +99,8 @@ const (
 	MaxManifest = 4 << 20
 	// MaxScreening bounds the body of a bid screening in bytes.
 	MaxScreening = 256 << 10
+	// MaxMigration bounds the body of a migration in bytes.
+	MaxMigration = 128 << 10
 	// MaxHeader bounds the request line and headers in bytes; commands travel there.
 	MaxHeader = 64 << 10
 	// MaxCommand bounds the parts of a command.

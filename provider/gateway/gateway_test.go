@@ -147,7 +147,7 @@ func expect(rt gateway.Route, refused int) int {
 		return refused
 	case strings.HasSuffix(rt.Pattern, "/shell"):
 		return http.StatusSwitchingProtocols
-	case rt.Method == http.MethodPut:
+	case rt.Method == http.MethodPut, strings.HasSuffix(rt.Pattern, "/restart"):
 		return http.StatusNoContent
 	}
 	return http.StatusOK
@@ -173,7 +173,10 @@ func ask(t *testing.T, s *gatewaytest.Server, rt gateway.Route, c *http.Client, 
 		return got.Status, string(body)
 	}
 	body := "[]"
-	if rt.Method == http.MethodPost {
+	switch {
+	case strings.HasSuffix(rt.Pattern, "/hostnames"):
+		body = `{"hostnames":["a.example"]}`
+	case rt.Method == http.MethodPost:
 		body = `{"groups":[]}`
 	}
 	req, err := http.NewRequestWithContext(ctx, rt.Method, s.URI()+path(rt), strings.NewReader(body))
@@ -277,6 +280,14 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 		{"PUT", "/deployment/7/manifest", `[{"nme":"x"}]`, 400, api.CodeMalformed},
 		{"PUT", "/deployment/7/manifest", "[" + strings.Repeat(" ", gateway.MaxManifest), 413, api.CodeTooLarge},
 		{"PUT", "/deployment/8/manifest", "[]", 404, api.CodeNotFound},
+		{"GET", "/lease/7/1/1/logs?since=yesterday", "", 400, api.CodeMalformed},
+		{"GET", "/lease/7/1/1/logs?replica=-1", "", 400, api.CodeMalformed},
+		{"POST", "/lease/7/1/1/hostnames", `{"hostnames":[]}`, 400, api.CodeMalformed},
+		{"POST", "/lease/7/1/1/hostnames", `{"hostnames":["` + strings.Repeat(`x","`, 300) + `"]}`, 400, api.CodeMalformed},
+		{"POST", "/lease/7/1/1/hostnames", `{"hostnames":["` + strings.Repeat("x", gateway.MaxMigration), 413, api.CodeTooLarge},
+		{"POST", "/lease/8/1/1/hostnames", `{"hostnames":["x"]}`, 404, api.CodeNotFound},
+		{"POST", "/lease/7/1/1/service/api/restart", "", 404, api.CodeNotFound},
+		{"GET", "/lease/7/1/1/service/web/restart", "", 405, api.CodeMethod},
 		{"POST", "/screening", `{"groups":[]}{}`, 400, api.CodeMalformed},
 		{"POST", "/screening", `{"groups":[],"x":1}`, 400, api.CodeMalformed},
 		{"POST", "/screening", `{"groups":"` + strings.Repeat("x", gateway.MaxScreening), 413, api.CodeTooLarge},

@@ -156,3 +156,35 @@ func unread(err error) error {
 	}
 	return fmt.Errorf("%w: %w", api.ErrMalformed, err)
 }
+
+func (g *Gateway) restart(w http.ResponseWriter, q *query) error {
+	b, ok := g.cfg.Backend.(Restarter)
+	if !ok {
+		return fmt.Errorf("gateway: restart: %w", errors.ErrUnsupported)
+	}
+	if err := b.Restart(q.Context(), q.lease, q.PathValue("service")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (g *Gateway) migrateHostnames(w http.ResponseWriter, q *query) error {
+	b, ok := g.cfg.Backend.(HostnameMigrator)
+	if !ok {
+		return fmt.Errorf("gateway: migration of host names: %w", errors.ErrUnsupported)
+	}
+	var in api.HostnameMigration
+	if err := readJSON(http.MaxBytesReader(w, q.Body, MaxMigration), &in); err != nil {
+		return err
+	}
+	if len(in.Hostnames) == 0 || len(in.Hostnames) > api.MaxHostnames {
+		return fmt.Errorf("%w: want 1 to %d host names", api.ErrMalformed, api.MaxHostnames)
+	}
+	results, err := b.MigrateHostnames(q.Context(), q.lease, in.Hostnames)
+	if err != nil {
+		return err
+	}
+	g.answer(w, q.Request, http.StatusOK, api.HostnameMigrationResult{Results: results})
+	return nil
+}

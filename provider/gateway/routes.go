@@ -42,7 +42,7 @@ func Routes() []Route {
 	const lease = "/lease/{dseq}/{gseq}/{oseq}"
 	const manifests = "/deployment/{dseq}/manifest"
 	resume := []string{"stream", "received"}
-	lines := []string{"service", "follow", "tail"}
+	lines := []string{"service", "replica", "follow", "since", "tail"}
 	command := []string{"service", "replica", "tty", "stdin", "cmd*"}
 	return []Route{
 		{Method: http.MethodGet, Pattern: "/version", Scope: api.ScopePublic, out: doc[api.Version](), serve: (*Gateway).version},
@@ -54,6 +54,8 @@ func Routes() []Route {
 		{Method: http.MethodGet, Pattern: manifests, Scope: api.ScopeGetManifest, out: doc[manifest.Manifest](), serve: (*Gateway).getManifest},
 		{Method: http.MethodGet, Pattern: lease + "/status", Scope: api.ScopeStatus, out: doc[api.LeaseStatus](), serve: (*Gateway).leaseStatus},
 		{Method: http.MethodGet, Pattern: lease + "/service/{service}/status", Scope: api.ScopeStatus, out: doc[api.ServiceStatus](), serve: (*Gateway).serviceStatus},
+		{Method: http.MethodPost, Pattern: lease + "/service/{service}/restart", Scope: api.ScopeRestart, serve: (*Gateway).restart},
+		{Method: http.MethodPost, Pattern: lease + "/hostnames", Scope: api.ScopeHostnameMigrate, in: doc[api.HostnameMigration](), out: doc[api.HostnameMigrationResult](), serve: (*Gateway).migrateHostnames},
 		{Method: http.MethodGet, Pattern: lease + "/logs", Scope: api.ScopeLogs, Stream: true, Query: append(lines, resume...), out: doc[api.LogLine](), serve: (*Gateway).logs},
 		{Method: http.MethodGet, Pattern: lease + "/events", Scope: api.ScopeEvents, Stream: true, Query: resume, out: doc[api.Event](), serve: (*Gateway).events},
 		{Method: http.MethodGet, Pattern: lease + "/shell", Scope: api.ScopeShell, Stream: true, Query: append(command, resume...), out: doc[stream.ResultBody](), serve: (*Gateway).shell},

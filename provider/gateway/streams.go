@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/provider/gateway/api"
@@ -67,13 +68,26 @@ func logLines(in iter.Seq2[driver.LogLine, error]) iter.Seq2[api.LogLine, error]
 	}
 }
 
-// logOptions reads service, follow and tail. Without tail all lines that are
-// kept are sent.
+// logOptions reads service, replica, follow, since and tail. Without tail all
+// lines that are kept are sent.
 func logOptions(v url.Values) (driver.LogOptions, error) {
 	o := driver.LogOptions{Service: v.Get("service"), Tail: -1}
 	var err error
 	if o.Follow, err = boolean(v, "follow"); err != nil {
 		return o, err
+	}
+	if v.Has("replica") {
+		n, err := unsigned(v.Get("replica"), 32)
+		if err != nil {
+			return o, err
+		}
+		replica := uint32(n)
+		o.Replica = &replica
+	}
+	if v.Has("since") {
+		if o.Since, err = time.Parse(time.RFC3339Nano, v.Get("since")); err != nil {
+			return o, fmt.Errorf("%w: since is a time as 2006-01-02T15:04:05Z (RFC 3339)", api.ErrMalformed)
+		}
 	}
 	if !v.Has("tail") {
 		return o, nil

@@ -118,10 +118,60 @@ type ServiceStatus struct {
 	Ready   uint32 `json:"ready"`
 	// URIs are where HTTP exposes are reached, with scheme.
 	URIs []string `json:"uris,omitempty"`
+	// Hostnames are the names that the tenant asked for, in order.
+	Hostnames []Hostname `json:"hostnames,omitempty"`
 	// Ports are sorted by container port.
 	Ports []ForwardedPort `json:"forwarded_ports,omitempty"`
 	// Replicas are sorted by index.
 	Replicas []ReplicaStatus `json:"replicas,omitempty"`
+}
+
+// Hostname says whether a service has a name that the tenant asked for.
+type Hostname struct {
+	Hostname string        `json:"hostname"`
+	State    HostnameState `json:"state"`
+	// Holder is the lease that has the name while it is withheld.
+	Holder *market.LeaseID `json:"holder,omitempty"`
+	// Reason says for a person why the name is withheld, and what to do.
+	Reason string `json:"reason,omitempty"`
+}
+
+// HostnameState says who has a host name. Do not rename.
+type HostnameState string
+
+// States of a host name.
+const (
+	// HostnameBound leads to the service.
+	HostnameBound HostnameState = "bound"
+	// HostnameWithheld leads to another lease of the tenant.
+	HostnameWithheld HostnameState = "withheld"
+)
+
+// HostnameMigration asks to move names to a lease:
+// POST /lease/{dseq}/{gseq}/{oseq}/hostnames.
+type HostnameMigration struct {
+	// Hostnames are what to move; the lease's manifest must ask for each.
+	Hostnames []string `json:"hostnames"`
+}
+
+// MaxHostnames bounds [HostnameMigration.Hostnames].
+const MaxHostnames = 256
+
+// HostnameMigrationResult has an entry for each name, in the order asked.
+type HostnameMigrationResult struct {
+	Results []HostnameMoved `json:"results"`
+}
+
+// HostnameMoved says what became of one name.
+type HostnameMoved struct {
+	Hostname string `json:"hostname"`
+	// Moved says that the name leads to the lease now and did not before.
+	Moved bool `json:"moved"`
+	// From is the lease that had it before, if one had.
+	From *market.LeaseID `json:"from,omitempty"`
+	// Rule and Detail say why the name could not be moved; "" when the lease has it.
+	Rule   string `json:"rule,omitempty"`
+	Detail string `json:"detail,omitempty"`
 }
 
 // ForwardedPort is a port outside that leads to a container port.

@@ -194,6 +194,29 @@ func (c *Client) Screen(ctx context.Context, groups []market.GroupSpec) ([]api.O
 	return out.Offers, err
 }
 
+// Restart has every replica of a service replaced by a new one.
+func (c *Client) Restart(ctx context.Context, id market.LeaseID, service string) error {
+	if err := c.lease(id); err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPost, leasePath(id)+"/service/"+url.PathEscape(service)+"/restart", nil, nil)
+}
+
+// MigrateHostnames moves host names to a lease from others of the same tenant.
+// The results are in the order of the names.
+func (c *Client) MigrateHostnames(ctx context.Context, to market.LeaseID, names []string) ([]api.HostnameMoved, error) {
+	if err := c.lease(to); err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(api.HostnameMigration{Hostnames: names})
+	if err != nil {
+		return nil, err
+	}
+	var out api.HostnameMigrationResult
+	err = c.call(ctx, http.MethodPost, leasePath(to)+"/hostnames", body, &out)
+	return out.Results, err
+}
+
 func leasePath(id market.LeaseID) string {
 	return fmt.Sprintf("/lease/%d/%d/%d", id.DSeq, id.GSeq, id.OSeq)
 }

@@ -46,6 +46,12 @@ func (c *Client) Logs(ctx context.Context, id market.LeaseID, o driver.LogOption
 	if o.Follow {
 		q.Set("follow", "true")
 	}
+	if o.Replica != nil {
+		q.Set("replica", strconv.FormatUint(uint64(*o.Replica), 10))
+	}
+	if !o.Since.IsZero() {
+		q.Set("since", o.Since.UTC().Format(time.RFC3339Nano))
+	}
 	lines := records[api.LogLine](ctx, c, id, "/logs", q)
 	return func(yield func(driver.LogLine, error) bool) {
 		for l, err := range lines {

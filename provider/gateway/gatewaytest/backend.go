@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,6 +40,7 @@ type Backend struct {
 	changed   chan struct{}
 	begun     int
 	killed    int
+	restarts  int
 }
 
 var (
@@ -47,6 +49,9 @@ var (
 	_ gateway.Execer   = (*Backend)(nil)
 	_ gateway.Eventer  = (*Backend)(nil)
 	_ gateway.Screener = (*Backend)(nil)
+
+	_ gateway.Restarter        = (*Backend)(nil)
+	_ gateway.HostnameMigrator = (*Backend)(nil)
 )
 
 // NewBackend returns a provider with these leases.
@@ -183,6 +188,43 @@ func (b *Backend) Screen(_ context.Context, _ market.Address, groups []market.Gr
 			o.Reasons = []api.Reason{{Rule: "no-node", Detail: "no node has room"}}
 		}
 		out = append(out, o)
+	}
+	return out, nil
+}
+
+// Restart implements [gateway.Restarter] for service "web".
+func (b *Backend) Restart(_ context.Context, id market.LeaseID, service string) error {
+	if err := b.check(id); err != nil {
+		return err
+	}
+	if service != "web" {
+		return fmt.Errorf("service %s: %w", service, market.ErrNotFound)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.restarts++
+	return nil
+}
+
+// Restarts counts restarts of service "web".
+func (b *Backend) Restarts() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.restarts
+}
+
+// MigrateHostnames implements [gateway.HostnameMigrator]: names that begin with
+// "held." cannot be moved.
+func (b *Backend) MigrateHostnames(_ context.Context, to market.LeaseID, names []string) ([]api.HostnameMoved, error) {
+	if err := b.check(to); err != nil {
+		return nil, err
+	}
+	out := make([]api.HostnameMoved, len(names))
+	for i, name := range names {
+		out[i] = api.HostnameMoved{Hostname: name, Moved: !strings.HasPrefix(name, "held.")}
+		if !out[i].Moved {
+			out[i].Rule, out[i].Detail = "hostname-taken", "another tenant has it"
+		}
 	}
 	return out, nil
 }
