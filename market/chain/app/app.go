@@ -42,6 +42,14 @@ type Config struct {
 	KeepStates uint64
 	// SkipUpgrades lists heights whose planned upgrade is left out.
 	SkipUpgrades []int64
+	// Releases are upgrades that this program brings beside its own, [Releases].
+	Releases []Release
+	// Snapshots are copies of the state for new nodes.
+	Snapshots Snapshots
+	// CheckEvery looks for broken invariants of the market each so many blocks,
+	// and stops the chain if there are any; 0 never looks. It reads the whole
+	// state: for tests, and for nodes that watch over a chain.
+	CheckEvery uint64
 }
 
 // MinKeepStates is the least number of states that a node keeps, so that
@@ -90,6 +98,10 @@ func New(db dbm.DB, c Config) (a *App, err error) {
 	if c.KeepStates > 0 && c.KeepStates < MinKeepStates {
 		return nil, fmt.Errorf("app: states of %d heights: want at least %d, or 0 for all", c.KeepStates, MinKeepStates)
 	}
+	snapshots, err := c.Snapshots.option()
+	if err != nil {
+		return nil, err
+	}
 	base := baseapp.NewBaseApp(Name, Logger(c.Logger), db, enc.tx.TxDecoder(),
 		baseapp.SetChainID(c.ChainID),
 		baseapp.SetMinGasPrices(c.MinGasPrices),
@@ -97,6 +109,7 @@ func New(db dbm.DB, c Config) (a *App, err error) {
 		baseapp.SetPruning(c.pruning()),
 		// The background pruner leaks a goroutine per store and instance.
 		baseapp.SetIAVLSyncPruning(true),
+		snapshots,
 	)
 	base.SetVersion(appVersion)
 	base.SetInterfaceRegistry(enc.registry)
@@ -106,8 +119,8 @@ func New(db dbm.DB, c Config) (a *App, err error) {
 	if a.keepers, err = newKeepers(a, c); err != nil {
 		return nil, err
 	}
-	a.base()
-	if err := a.wire(); err != nil {
+	a.base(c)
+	if err := a.wire(c); err != nil {
 		return nil, err
 	}
 	if err := a.LoadLatestVersion(); err != nil {
@@ -120,7 +133,7 @@ func New(db dbm.DB, c Config) (a *App, err error) {
 const appVersion = "1"
 
 // base sets what BaseApp calls.
-func (a *App) base() {
+func (a *App) base(c Config) {
 	stores := make(map[string]*storetypes.KVStoreKey, len(a.keepers.stores))
 	for name, key := range a.keepers.stores {
 		stores[name] = key
@@ -132,11 +145,17 @@ func (a *App) base() {
 		return a.modules.PreBlock(ctx)
 	})
 	a.SetBeginBlocker(func(ctx sdk.Context) (sdk.BeginBlock, error) { return a.modules.BeginBlock(ctx) })
-	a.SetEndBlocker(func(ctx sdk.Context) (sdk.EndBlock, error) { return a.modules.EndBlock(ctx) })
+	a.SetEndBlocker(func(ctx sdk.Context) (sdk.EndBlock, error) {
+		end, err := a.modules.EndBlock(ctx)
+		if err != nil || c.CheckEvery == 0 || uint64(ctx.BlockHeight())%c.CheckEvery != 0 {
+			return end, err
+		}
+		return end, a.keepers.market.Check(ctx)
+	})
 }
 
 // wire registers the modules and the transaction checks.
-func (a *App) wire() error {
+func (a *App) wire(c Config) error {
 	a.modules, a.basics = newModules(a)
 	a.basics.RegisterLegacyAminoCodec(a.amino)
 	a.basics.RegisterInterfaces(a.registry)
@@ -157,8 +176,8 @@ func (a *App) wire() error {
 	if err != nil {
 		return fmt.Errorf("app: transaction checks: %w", err)
 	}
-	a.SetAnteHandler(check)
-	return nil
+	a.SetAnteHandler(a.keepers.ibc.refuseRelayedTwice(check))
+	return a.prepareUpgrades(c.Releases, configurator)
 }
 
 // initChain writes the genesis.

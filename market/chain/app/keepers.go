@@ -29,6 +29,8 @@ import (
 	stakingtypes "github.com/cosmos/cosmos-sdk/x/staking/types"
 	upgradekeeper "github.com/cosmos/cosmos-sdk/x/upgrade/keeper"
 	upgradetypes "github.com/cosmos/cosmos-sdk/x/upgrade/types"
+	transfertypes "github.com/cosmos/ibc-go/v11/modules/apps/transfer/types"
+	"github.com/cosmos/ibc-go/v11/modules/core/exported"
 
 	marketkeeper "github.com/moorage-dev/moorage/market/chain/x/market/keeper"
 )
@@ -48,6 +50,7 @@ type keepers struct {
 	feegrant  feegrantkeeper.Keeper
 	consensus consensuskeeper.Keeper
 	upgrade   *upgradekeeper.Keeper
+	ibc       ibcKeepers
 	market    *marketkeeper.Keeper
 }
 
@@ -62,6 +65,7 @@ func moduleAccounts() map[string][]string {
 		stakingtypes.NotBondedPoolName:      {authtypes.Burner, authtypes.Staking},
 		stakingtypes.KeyRotationFeePoolName: {authtypes.Burner},
 		govtypes.ModuleName:                 {authtypes.Burner},
+		transfertypes.ModuleName:            {authtypes.Minter, authtypes.Burner},
 		marketkeeper.ModuleName:             nil,
 	}
 }
@@ -80,7 +84,8 @@ func storeKeys() map[string]*storetypes.KVStoreKey {
 	return storetypes.NewKVStoreKeys(
 		authtypes.StoreKey, banktypes.StoreKey, stakingtypes.StoreKey, distrtypes.StoreKey, minttypes.StoreKey,
 		slashingtypes.StoreKey, govtypes.StoreKey, authzkeeper.StoreKey, feegrant.StoreKey,
-		consensustypes.StoreKey, upgradetypes.StoreKey, marketkeeper.StoreKey,
+		consensustypes.StoreKey, upgradetypes.StoreKey, exported.StoreKey, transfertypes.StoreKey,
+		marketkeeper.StoreKey,
 	)
 }
 
@@ -114,6 +119,7 @@ func newKeepers(a *App, c Config) (keepers, error) {
 	k.gov = newGov(a, k, authority)
 	k.upgrade = upgradekeeper.NewKeeper(skipped(c), runtime.NewKVStoreService(k.stores[upgradetypes.StoreKey]),
 		a.codec, c.Home, a.BaseApp, authority)
+	k.ibc = newIBC(a, k, authority)
 
 	var err error
 	k.market, err = marketkeeper.New(marketkeeper.Config{

@@ -5,7 +5,6 @@ import (
 	"github.com/cosmos/cosmos-sdk/x/auth"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	"github.com/cosmos/cosmos-sdk/x/authz"
-	authzmodule "github.com/cosmos/cosmos-sdk/x/authz/module"
 	"github.com/cosmos/cosmos-sdk/x/bank"
 	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
 	"github.com/cosmos/cosmos-sdk/x/consensus"
@@ -25,7 +24,11 @@ import (
 	"github.com/cosmos/cosmos-sdk/x/staking"
 	stakingtypes "github.com/cosmos/cosmos-sdk/x/staking/types"
 	upgradetypes "github.com/cosmos/cosmos-sdk/x/upgrade/types"
+	transfertypes "github.com/cosmos/ibc-go/v11/modules/apps/transfer/types"
+	"github.com/cosmos/ibc-go/v11/modules/core/exported"
+	tendermint "github.com/cosmos/ibc-go/v11/modules/light-clients/07-tendermint"
 
+	"github.com/moorage-dev/moorage/market/chain/x/grants"
 	"github.com/moorage-dev/moorage/market/chain/x/market"
 	marketkeeper "github.com/moorage-dev/moorage/market/chain/x/market/keeper"
 )
@@ -33,7 +36,7 @@ import (
 // newModules joins the modules and fixes the orders in which the SDK calls them.
 func newModules(a *App) (*module.Manager, module.BasicManager) {
 	k := a.keepers
-	m := module.NewManager(
+	m := module.NewManager(append(k.ibc.modules(),
 		genutil.NewAppModule(k.account, k.staking, a, a.tx),
 		auth.NewAppModule(a.codec, k.account, nil),
 		bank.NewAppModule(a.codec, k.bank, k.account),
@@ -43,14 +46,14 @@ func newModules(a *App) (*module.Manager, module.BasicManager) {
 		slashing.NewAppModule(a.codec, k.slashing, k.account, k.bank, k.staking, a.registry),
 		distr.NewAppModule(a.codec, k.distr, k.account, k.bank, k.staking),
 		staking.NewAppModule(a.codec, k.staking, k.account, k.bank),
-		authzmodule.NewAppModule(a.codec, k.authz, k.account, k.bank, a.registry),
+		grants.New(a.codec, k.authz, k.account, k.bank, a.registry),
 		consensus.NewAppModule(a.codec, k.consensus),
 		upgradeModule{k.upgrade},
 		market.New(k.market),
-	)
+	)...)
 	m.SetOrderPreBlockers(upgradetypes.ModuleName, authtypes.ModuleName)
 	m.SetOrderBeginBlockers(minttypes.ModuleName, distrtypes.ModuleName, slashingtypes.ModuleName,
-		stakingtypes.ModuleName, authz.ModuleName, genutiltypes.ModuleName)
+		stakingtypes.ModuleName, authz.ModuleName, genutiltypes.ModuleName, exported.ModuleName)
 	m.SetOrderEndBlockers(banktypes.ModuleName, marketkeeper.ModuleName, govtypes.ModuleName, stakingtypes.ModuleName,
 		feegrant.ModuleName, genutiltypes.ModuleName)
 	m.SetOrderInitGenesis(genesisOrder()...)
@@ -70,6 +73,6 @@ func genesisOrder() []string {
 		authtypes.ModuleName, banktypes.ModuleName, distrtypes.ModuleName, stakingtypes.ModuleName,
 		slashingtypes.ModuleName, govtypes.ModuleName, minttypes.ModuleName, genutiltypes.ModuleName,
 		authz.ModuleName, feegrant.ModuleName, upgradetypes.ModuleName, consensustypes.ModuleName,
-		marketkeeper.ModuleName,
+		exported.ModuleName, tendermint.ModuleName, transfertypes.ModuleName, marketkeeper.ModuleName,
 	}
 }

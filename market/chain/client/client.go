@@ -35,6 +35,13 @@ type Signer interface {
 type Config struct {
 	// Signer signs transactions; nil makes a client that only reads.
 	Signer Signer
+	// Granter is the account for which the client acts, when Signer is only
+	// allowed to: every message goes through the SDK's authorizations (x/authz),
+	// and [Client.Address] is the granter. Empty acts for Signer itself.
+	Granter market.Address
+	// FeeGranter is the account that pays the fees, when it has granted them to
+	// Signer (x/feegrant). Empty lets Signer pay.
+	FeeGranter market.Address
 	// GasPrice is what is paid for a unit of gas, as "0.025uakt"; empty pays
 	// nothing.
 	GasPrice string
@@ -135,6 +142,9 @@ func (c Config) check() (gasPrice, error) {
 	if c.Poll < 0 {
 		faults = multierror.Append(faults, fmt.Errorf("client: poll %s: %w", c.Poll, market.ErrInvalid))
 	}
+	if c.Signer == nil && (c.Granter != "" || c.FeeGranter != "") {
+		faults = multierror.Append(faults, fmt.Errorf("client: granter: %w: want a signer", market.ErrInvalid))
+	}
 	return price, faults.ErrorOrNil()
 }
 
@@ -171,10 +181,14 @@ func (p gasPrice) fee(gas uint64) (market.Coins, error) {
 	return market.Coins{{Denom: p.denom, Amount: total.Ceil()}}, nil
 }
 
-// Address implements [market.Writer]; empty for a client that only reads.
+// Address implements [market.Writer]: the granter where there is one, otherwise
+// the signer; empty for a client that only reads.
 func (c *Client) Address() market.Address {
-	if c.config.Signer == nil {
+	switch {
+	case c.config.Signer == nil:
 		return ""
+	case c.config.Granter != "":
+		return c.config.Granter
 	}
 	return c.config.Signer.Address()
 }

@@ -9,6 +9,7 @@ import (
 
 	authv1beta1 "cosmossdk.io/api/cosmos/auth/v1beta1"
 	txtypes "github.com/cosmos/cosmos-sdk/types/tx"
+	gogoproto "github.com/cosmos/gogoproto/proto"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -44,6 +45,23 @@ func (c *Client) Submit(ctx context.Context, msgs ...market.Msg) (market.Receipt
 	if err != nil {
 		return market.Receipt{}, err
 	}
+	return c.submit(ctx, bodies)
+}
+
+// SubmitWire is [Client.Submit] for messages of any module of the chain, such
+// as grants and transfers, in wire form.
+func (c *Client) SubmitWire(ctx context.Context, msgs ...gogoproto.Message) (market.Receipt, error) {
+	if err := c.checkCount(len(msgs)); err != nil {
+		return market.Receipt{}, err
+	}
+	bodies, err := c.packWire(msgs)
+	if err != nil {
+		return market.Receipt{}, err
+	}
+	return c.submit(ctx, bodies)
+}
+
+func (c *Client) submit(ctx context.Context, bodies []*anyMsg) (market.Receipt, error) {
 	percent := c.config.GasPercent
 	for attempt := 1; ; attempt++ {
 		receipt, err := c.submitOnce(ctx, bodies, percent)
@@ -199,9 +217,9 @@ func (c *Client) accountNumber(ctx context.Context) (uint64, error) {
 	if known {
 		return number, nil
 	}
-	r, err := c.account.AccountInfo(ctx, &authv1beta1.QueryAccountInfoRequest{Address: string(c.Address())})
+	r, err := c.account.AccountInfo(ctx, &authv1beta1.QueryAccountInfoRequest{Address: string(c.config.Signer.Address())})
 	if status.Code(err) == codes.NotFound {
-		return 0, fmt.Errorf("client: the chain does not know account %s: %w: send it money first", c.Address(), market.ErrInsufficientFunds)
+		return 0, fmt.Errorf("client: the chain does not know account %s: %w: send it money first", c.config.Signer.Address(), market.ErrInsufficientFunds)
 	} else if err != nil {
 		return 0, fromStatus("account", err)
 	}

@@ -12,6 +12,8 @@ import (
 	codectypes "github.com/cosmos/cosmos-sdk/codec/types"
 	txtypes "github.com/cosmos/cosmos-sdk/types/tx"
 	"github.com/cosmos/cosmos-sdk/types/tx/signing"
+	"github.com/cosmos/cosmos-sdk/x/authz"
+	gogoproto "github.com/cosmos/gogoproto/proto"
 
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/market/chain/marketpb"
@@ -30,17 +32,25 @@ type signed struct {
 	deadline time.Time
 }
 
-// pack checks the messages and puts them into wire form.
-func (c *Client) pack(msgs []market.Msg) ([]*anyMsg, error) {
+// checkCount checks that there is something to submit and someone to sign it.
+func (c *Client) checkCount(n int) error {
 	switch {
 	case c.config.Signer == nil:
-		return nil, fmt.Errorf("client: submit: %w: this client has no key and only reads", market.ErrUnauthorized)
-	case len(msgs) == 0:
-		return nil, fmt.Errorf("client: submit: %w: no message", market.ErrInvalid)
-	case len(msgs) > MaxBatch:
-		return nil, fmt.Errorf("client: submit: %w: %d messages at once, at most %d", market.ErrLimit, len(msgs), MaxBatch)
+		return fmt.Errorf("client: submit: %w: this client has no key and only reads", market.ErrUnauthorized)
+	case n == 0:
+		return fmt.Errorf("client: submit: %w: no message", market.ErrInvalid)
+	case n > MaxBatch:
+		return fmt.Errorf("client: submit: %w: %d messages at once, at most %d", market.ErrLimit, n, MaxBatch)
 	}
-	out := make([]*anyMsg, len(msgs))
+	return nil
+}
+
+// pack checks the messages and puts them into wire form.
+func (c *Client) pack(msgs []market.Msg) ([]*anyMsg, error) {
+	if err := c.checkCount(len(msgs)); err != nil {
+		return nil, err
+	}
+	wires := make([]gogoproto.Message, len(msgs))
 	for i, m := range msgs {
 		wire, err := marketpb.FromMsg(m)
 		if err != nil {
@@ -49,11 +59,29 @@ func (c *Client) pack(msgs []market.Msg) ([]*anyMsg, error) {
 		if m.Signer() != c.Address() {
 			return nil, fmt.Errorf("client: submit: %w: %T is to be signed by %s, and this client signs for %s", market.ErrUnauthorized, m, m.Signer(), c.Address())
 		}
-		if out[i], err = codectypes.NewAnyWithValue(wire); err != nil {
+		wires[i] = wire
+	}
+	return c.packWire(wires)
+}
+
+// packWire puts messages of any module into a transaction's form; those of a
+// granter into one message of who is allowed to send them.
+func (c *Client) packWire(msgs []gogoproto.Message) ([]*anyMsg, error) {
+	out := make([]*anyMsg, len(msgs))
+	for i, m := range msgs {
+		var err error
+		if out[i], err = codectypes.NewAnyWithValue(m); err != nil {
 			return nil, fmt.Errorf("client: submit: %w", err)
 		}
 	}
-	return out, nil
+	if c.config.Granter == "" {
+		return out, nil
+	}
+	exec, err := codectypes.NewAnyWithValue(&authz.MsgExec{Grantee: string(c.config.Signer.Address()), Msgs: out})
+	if err != nil {
+		return nil, fmt.Errorf("client: submit: %w", err)
+	}
+	return []*anyMsg{exec}, nil
 }
 
 // prepare makes a transaction with the gas that the node says it needs.
@@ -134,7 +162,7 @@ func (c *Client) authInfo(gas uint64, fee market.Coins) ([]byte, error) {
 				Single: &txtypes.ModeInfo_Single{Mode: signing.SignMode_SIGN_MODE_DIRECT},
 			}},
 		}},
-		Fee: &txtypes.Fee{Amount: marketpb.FromCoins(fee), GasLimit: gas},
+		Fee: &txtypes.Fee{Amount: marketpb.FromCoins(fee), GasLimit: gas, Granter: string(c.config.FeeGranter)},
 	}
 	b, err := info.Marshal()
 	if err != nil {
