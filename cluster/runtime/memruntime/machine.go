@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/moorage-dev/moorage/cluster/runtime"
-	"github.com/moorage-dev/moorage/cluster/runtime/internal/notify"
+	"github.com/moorage-dev/moorage/internal/notify"
 )
 
 // Image is what a machine's imaginary registry holds under a reference.

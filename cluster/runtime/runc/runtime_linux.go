@@ -22,8 +22,8 @@ import (
 	"github.com/moorage-dev/moorage/cluster/runtime"
 	"github.com/moorage-dev/moorage/cluster/runtime/image"
 	"github.com/moorage-dev/moorage/cluster/runtime/internal/keylock"
-	"github.com/moorage-dev/moorage/cluster/runtime/internal/notify"
 	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/fabric"
+	"github.com/moorage-dev/moorage/internal/notify"
 )
 
 // lockTime is how long another user of the state directory may take to leave.

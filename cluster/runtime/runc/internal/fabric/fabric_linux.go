@@ -1,41 +1,30 @@
 package fabric
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/moorage-dev/moorage/internal/nft"
 )
 
 // Apply puts the rules for segments into the kernel at once.
 func (p Policy) Apply(ctx context.Context, segments []Segment) error {
-	return nft(ctx, p.Ruleset(segments))
+	return nft.Run(ctx, p.Ruleset(segments))
 }
 
 // DeleteTable removes the instance's rules. Absent is no error.
 func (p Policy) DeleteTable(ctx context.Context) error {
-	return nft(ctx, fmt.Sprintf("table inet %s\ndelete table inet %s\n", p.Table(), p.Table()))
-}
-
-func nft(ctx context.Context, rules string) error {
-	cmd := exec.CommandContext(ctx, "nft", "-f", "-")
-	cmd.Stdin = strings.NewReader(rules)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("nft: %w: %.500s", err, strings.TrimSpace(out.String()))
-	}
-	return nil
+	return nft.DeleteTable(ctx, p.Table())
 }
 
 // EnsureBridge makes the segment's bridge or adopts the one that is there.

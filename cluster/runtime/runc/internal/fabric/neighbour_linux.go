@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+
+	"github.com/moorage-dev/moorage/internal/nft"
 )
 
 // Docker, ufw and others set the machine's forward chain to drop what they do not
@@ -19,7 +21,7 @@ func (p Policy) LetThrough(ctx context.Context) error {
 	if chain == "" || strings.Contains(list(ctx, chain), p.comment()) {
 		return nil
 	}
-	return nft(ctx, fmt.Sprintf(
+	return nft.Run(ctx, fmt.Sprintf(
 		"insert rule ip filter %[1]s iifname \"%[2]s*\" accept comment %[3]s\n"+
 			"insert rule ip filter %[1]s oifname \"%[2]s*\" ct state established,related accept comment %[3]s\n",
 		chain, p.bridgePrefix(), p.comment()))
@@ -39,7 +41,7 @@ func (p Policy) CallBack(ctx context.Context) error {
 	if script.Len() == 0 {
 		return nil
 	}
-	return nft(ctx, script.String())
+	return nft.Run(ctx, script.String())
 }
 
 func (p Policy) comment() string { return fmt.Sprintf("%q", p.Table()) }

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/moorage-dev/moorage/cluster/runtime/internal/notify"
+	"github.com/moorage-dev/moorage/internal/notify"
 )
 
 func TestWhatIsPublishedBeforeTheFirstIterationIsSeenOnce(t *testing.T) {
