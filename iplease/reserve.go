@@ -1,0 +1,159 @@
+package iplease
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/moorage-dev/moorage/market"
+)
+
+// Request is what an order asks for.
+type Request struct {
+	Order market.OrderID
+	// Numbers are the sequence numbers of the leased addresses, one claim each;
+	// doubles count once.
+	Numbers []uint32
+	Selection
+	// Until is when the reservation ends by itself; zero is never.
+	Until time.Time
+}
+
+// Numbers returns the sequence numbers of the leased addresses that a group asks
+// for, sorted, each once.
+func Numbers(spec market.GroupSpec) []uint32 {
+	var out []uint32
+	for _, u := range spec.Units {
+		for _, e := range u.Endpoints {
+			if e.Kind == market.EndpointLeasedIP {
+				out = append(out, e.SequenceNumber)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Reserve holds claims for an order, all or none. What the order has already is
+// kept and only lives until the new time. The error is an [*ExhaustedError], or
+// wraps [market.ErrInvalid].
+func (t *Table) Reserve(r Request) error {
+	if len(r.Numbers) > MaxClaimsPerOrder {
+		return fmt.Errorf("iplease: order %s: %d addresses, at most %d: %w", r.Order, len(r.Numbers), MaxClaimsPerOrder, market.ErrInvalid)
+	}
+	var made []*claim
+	for _, n := range r.Numbers {
+		if t.reservation(r.Order, n) != nil {
+			continue
+		}
+		c := t.allocate(&r.Selection, Reserved)
+		if c == nil {
+			err := t.exhausted(r.Selection, len(r.Numbers))
+			for _, c := range made {
+				t.dropReservation(c)
+			}
+			return err
+		}
+		c.order, c.number, c.id.Owner = r.Order, n, r.Order.Owner
+		chain(t.orders, r.Order, c)
+		made = append(made, c)
+	}
+	for c := t.orders[r.Order]; c != nil; c = c.next {
+		if !c.until.Equal(r.Until) {
+			t.schedule(c, r.Until)
+			t.touch(c)
+		}
+	}
+	return nil
+}
+
+// CanReserve says what Reserve would say, and changes nothing that is seen.
+func (t *Table) CanReserve(r Request) error {
+	known := t.orders[r.Order] != nil
+	if known {
+		return nil
+	}
+	err := t.Reserve(r)
+	if err == nil {
+		t.Unreserve(r.Order)
+	}
+	return err
+}
+
+// reservation returns the claim that is reserved for a number of an order.
+func (t *Table) reservation(id market.OrderID, number uint32) *claim {
+	for c := t.orders[id]; c != nil; c = c.next {
+		if c.number == number {
+			return c
+		}
+	}
+	return nil
+}
+
+// Unreserve frees what is still reserved for an order and reports whether that
+// was anything.
+func (t *Table) Unreserve(id market.OrderID) bool {
+	some := false
+	for c := t.orders[id]; c != nil; c = t.orders[id] {
+		t.dropReservation(c)
+		some = true
+	}
+	return some
+}
+
+func (t *Table) dropReservation(c *claim) {
+	unchain(t.orders, c.order, c)
+	t.remove(c)
+}
+
+// exhausted says why a selection cannot be met.
+func (t *Table) exhausted(s Selection, claims int) *ExhaustedError {
+	out := &ExhaustedError{Want: s, Claims: claims}
+	out.Want.Family = t.families(s)
+	for i, sp := range t.spaces {
+		if !s.admits(sp.pool) {
+			continue
+		}
+		if i == 0 || t.spaces[i-1].pool != sp.pool {
+			out.Matching++
+		}
+		if sp.family == IPv4 {
+			out.IPv4 += sp.available()
+		} else {
+			out.IPv6 += sp.available()
+		}
+	}
+	return out
+}
+
+// Expired is what [Table.Expire] ended.
+type Expired struct {
+	// Claim is the claim as it was.
+	Claim Claim
+	// Now is its state afterwards.
+	Now State
+}
+
+// Expire ends what is over at a time and a height: reservations and cooling by
+// time, retention by height. The result is in no particular order.
+func (t *Table) Expire(now time.Time, height int64) []Expired {
+	var out []Expired
+	for len(t.due) > 0 && !now.Before(t.due[0].until) {
+		c := t.due[0]
+		out = append(out, Expired{c.picture(), Free})
+		if c.state == Reserved {
+			t.dropReservation(c)
+		} else {
+			t.remove(c)
+		}
+	}
+	return append(out, t.expireRetained(now, height)...)
+}
+
+// NextExpiry returns when Expire has something to do by time.
+func (t *Table) NextExpiry() (time.Time, bool) {
+	if len(t.due) == 0 {
+		return time.Time{}, false
+	}
+	return t.due[0].until, true
+}

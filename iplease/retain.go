@@ -1,0 +1,143 @@
+package iplease
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/moorage-dev/moorage/market"
+)
+
+// Retain has a claim parked rather than released when its holder lets it go,
+// until a height; 0 is without end. A claim that cools is parked at once.
+// Retaining again sets the height. The error wraps [market.ErrNotFound] when the
+// tenant has no such claim.
+func (t *Table) Retain(id ClaimID, until int64) error {
+	c := t.claims[id]
+	if c == nil {
+		return fmt.Errorf("iplease: claim %s: %w", id, market.ErrNotFound)
+	}
+	if c.retained && c.retainedUntil == until {
+		return nil
+	}
+	c.retained, c.retainedUntil = true, until
+	t.watchRetained(c)
+	if c.state == Cooling {
+		t.schedule(c, time.Time{})
+		t.move(c, Parked)
+	}
+	t.touch(c)
+	return nil
+}
+
+// watchRetained has Expire look at a retained claim in time.
+func (t *Table) watchRetained(c *claim) {
+	t.retained[c] = struct{}{}
+	if until := c.retainedUntil; until != 0 && (until < t.retainedFrom || len(t.retained) == 1) {
+		t.retainedFrom = until
+	}
+}
+
+// Unretain ends that: a parked claim cools, a bound one will when it is let go.
+// For a claim that is not retained it does nothing. The error wraps
+// [market.ErrNotFound].
+func (t *Table) Unretain(id ClaimID, now time.Time) error {
+	c := t.claims[id]
+	if c == nil {
+		return fmt.Errorf("iplease: claim %s: %w", id, market.ErrNotFound)
+	}
+	t.unretain(c, now)
+	return nil
+}
+
+func (t *Table) unretain(c *claim, now time.Time) {
+	if !c.retained {
+		return
+	}
+	delete(t.retained, c)
+	c.retained, c.retainedUntil = false, 0
+	if c.state == Parked {
+		t.cool(c, now)
+	}
+	t.touch(c)
+}
+
+// expireRetained ends the retention that is over at a height.
+func (t *Table) expireRetained(now time.Time, height int64) (out []Expired) {
+	if len(t.retained) == 0 || height < t.retainedFrom {
+		return nil
+	}
+	t.retainedFrom = math.MaxInt64
+	for c := range t.retained {
+		switch until := c.retainedUntil; {
+		case until == 0:
+		case height < until:
+			t.retainedFrom = min(t.retainedFrom, until)
+		default:
+			before := c.picture()
+			t.unretain(c, now)
+			out = append(out, Expired{before, c.state})
+		}
+	}
+	return out
+}
+
+// Parked returns the claims that are parked, of all tenants, sorted by ID.
+func (t *Table) Parked() []Claim {
+	var out []Claim
+	for c := range t.retained {
+		if c.state == Parked {
+			out = append(out, c.picture())
+		}
+	}
+	sortByID(out)
+	return out
+}
+
+// SetSources limits who may reach a port of a claim; nil lifts the limit. It holds
+// for the port whatever service has it, also if none has it yet, and as long as
+// the tenant has the claim. The error wraps [market.ErrNotFound] or
+// [market.ErrInvalid].
+func (t *Table) SetSources(id ClaimID, p Protocol, external uint16, sources []netip.Prefix) error {
+	c := t.claims[id]
+	if c == nil {
+		return fmt.Errorf("iplease: claim %s: %w", id, market.ErrNotFound)
+	}
+	rule := SourceRule{p, external, slices.Clone(sources)}
+	if err := (Port{Protocol: p, External: external, Port: 1, Service: "any", Sources: sources}).validate(); err != nil {
+		return fmt.Errorf("iplease: claim %s: %w", id, err)
+	}
+	rules := slices.DeleteFunc(slices.Clone(c.rules), func(r SourceRule) bool { return r.Protocol == p && r.External == external })
+	if sources != nil {
+		rules = append(rules, rule)
+	}
+	if len(rules) > MaxPorts {
+		return fmt.Errorf("iplease: claim %s: %d rules, at most %d: %w", id, len(rules), MaxPorts, market.ErrInvalid)
+	}
+	slices.SortFunc(rules, SourceRule.compare)
+	c.rules = rules
+	t.touch(c)
+	if ports, changed := withSources(c.ports, rule); changed {
+		c.ports = ports
+		t.revise(c)
+	}
+	if c.migration != nil {
+		m := *c.migration
+		m.Ports, _ = withSources(m.Ports, rule)
+		c.migration = &m
+	}
+	return nil
+}
+
+// withSources returns the ports with a rule applied, and whether it changes them.
+func withSources(ports []Port, r SourceRule) ([]Port, bool) {
+	i, ok := slices.BinarySearchFunc(ports, Port{Protocol: r.Protocol, External: r.External}, Port.compare)
+	if !ok || slices.Equal(ports[i].Sources, r.Sources) && (ports[i].Sources == nil) == (r.Sources == nil) {
+		return ports, false
+	}
+	ports = slices.Clone(ports)
+	ports[i].Sources = r.Sources
+	return ports, true
+}
