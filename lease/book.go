@@ -101,6 +101,26 @@ func (b *Book) Start(height int64, id market.LeaseID, price market.Price) error 
 	return nil
 }
 
+// Reprice settles and changes what a payment costs from this height on. The
+// fraction of a unit that the old price has earned is carried on. A price of
+// zero or in another denomination is [market.ErrInvalid], an unknown or closed
+// payment [market.ErrNotFound].
+func (b *Book) Reprice(height int64, id market.LeaseID, price market.Price) error {
+	if err := b.Settle(height); err != nil {
+		return err
+	}
+	i, found := b.find(id)
+	if !found {
+		return fmt.Errorf("lease: payment %s: %w", id, market.ErrNotFound)
+	}
+	p := &b.Payments[i]
+	if price.AmountPerBlock.IsZero() || price.Denom != p.Price.Denom {
+		return market.Refuse(market.ErrInvalid, "payment-price", "lease %s at %s, it was %s", id, price, p.Price)
+	}
+	p.Price = price
+	return nil
+}
+
 // Payout is money that leaves a payment.
 type Payout struct {
 	// Provider receives Net; Net plus Fee is what the payment had earned.

@@ -25,6 +25,7 @@ type Reader interface {
 	DeploymentReader
 	OrderReader
 	LeaseReader
+	RetainerReader
 	RegistryReader
 }
 
@@ -60,6 +61,12 @@ type LeaseReader interface {
 	Lease(ctx context.Context, id LeaseID) (Lease, error)
 	Leases(ctx context.Context, f LeaseFilter, p Page) ([]Lease, string, error)
 	Payment(ctx context.Context, id LeaseID) (Payment, error)
+}
+
+// RetainerReader reads retainers.
+type RetainerReader interface {
+	Retainer(ctx context.Context, id RetainerID) (Retainer, error)
+	Retainers(ctx context.Context, f RetainerFilter, p Page) ([]Retainer, string, error)
 }
 
 // RegistryReader reads providers, what auditors say of them, and certificates.
@@ -184,4 +191,15 @@ type LeaseFilter struct {
 	OSeq     uint32
 	Provider Address
 	State    LeaseState
+	// Live matches leases that are not closed, active and closing.
+	Live bool
+}
+
+// RetainerFilter selects retainers. Zero fields match all.
+type RetainerFilter struct {
+	Owner    Address
+	Provider Address
+	State    RetainerState
+	// Kind is that of the ID.
+	Kind string
 }

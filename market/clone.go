@@ -10,11 +10,18 @@ func (g GroupSpec) Clone() GroupSpec {
 	g.Requirements.Attributes = g.Requirements.Attributes.Clone()
 	g.Requirements.SignedBy.AllOf = slices.Clone(g.Requirements.SignedBy.AllOf)
 	g.Requirements.SignedBy.AnyOf = slices.Clone(g.Requirements.SignedBy.AnyOf)
+	g.Requirements.Providers = g.Requirements.Providers.Clone()
+	g.Requirements.DataCenters = g.Requirements.DataCenters.Clone()
 	g.Units = slices.Clone(g.Units)
 	for i := range g.Units {
 		g.Units[i].Resources = g.Units[i].Resources.Clone()
 	}
 	return g
+}
+
+// Clone returns a copy that shares no memory with the original.
+func (s Selection[T]) Clone() Selection[T] {
+	return Selection[T]{slices.Clone(s.Allowed), slices.Clone(s.Excluded)}
 }
 
 // Clone returns a copy that shares no memory with the original.
@@ -40,6 +47,22 @@ func (g Group) Clone() Group {
 func (o Order) Clone() Order {
 	o.Spec = o.Spec.Clone()
 	return o
+}
+
+// Clone returns a copy that shares no memory with the original.
+func (b Bid) Clone() Bid {
+	b.Units = slices.Clone(b.Units)
+	return b
+}
+
+// Clone returns a copy that shares no memory with the original.
+func (l Lease) Clone() Lease {
+	if l.Scale != nil {
+		s := *l.Scale
+		s.Counts = slices.Clone(s.Counts)
+		l.Scale = &s
+	}
+	return l
 }
 
 // Clone returns a copy that shares no memory with the original.
@@ -76,6 +99,12 @@ func CloneMsg(msg Msg) Msg {
 		for i := range m.Groups {
 			m.Groups[i] = m.Groups[i].Clone()
 		}
+		return m
+	case CreateBid:
+		m.Units = slices.Clone(m.Units)
+		return m
+	case ScaleLease:
+		m.Counts = slices.Clone(m.Counts)
 		return m
 	case CreateProvider:
 		m.Provider = m.Provider.Clone()

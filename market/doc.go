@@ -17,9 +17,10 @@
 //	group       open -> paused -> open, open -> starved -> open, any -> closed
 //	order       open -> matched -> closed, open -> closed
 //	bid         open -> won|lost|withdrawn, won -> closed, withdrawn -> open
-//	lease       active -> closed
+//	lease       active -> closing -> closed, active -> closed
 //	account     open -> overdrawn -> open, open|overdrawn -> closed
 //	payment     open -> overdrawn -> open, open|overdrawn -> closed
+//	retainer    open -> closed -> open
 //
 // Who causes each transition, and what it moves in money, is in
 // docs/state-machines.md.

@@ -11,7 +11,8 @@ type EventKind uint8
 // Kinds of event. Which fields of [Event] are set follows from the name: an
 // order event has an OrderID; a bid, lease or payment event also a provider; an
 // account event a DeploymentID. A provider's or audit's event has only the
-// provider, a certificate's only the owner.
+// provider, a certificate's only the owner. A retainer's event has owner,
+// provider and Retainer.
 const (
 	EventDeploymentCreated  EventKind = 1
 	EventDeploymentUpdated  EventKind = 2
@@ -31,12 +32,25 @@ const (
 	EventProviderChanged    EventKind = 16
 	EventCertificateChanged EventKind = 17
 	EventAuditChanged       EventKind = 18
+	// EventLeaseClosing: the provider gave notice; see [LeaseClosing].
+	EventLeaseClosing EventKind = 19
+	// EventScaleRequested: the tenant asked for other counts.
+	EventScaleRequested EventKind = 20
+	// EventScaleConfirmed: counts and price have changed.
+	EventScaleConfirmed EventKind = 21
+	// EventScaleDropped: the request was declined, taken back, or it lapsed.
+	EventScaleDropped      EventKind = 22
+	EventRetainerOpened    EventKind = 23
+	EventRetainerDeposited EventKind = 24
+	EventRetainerWithdrawn EventKind = 25
+	EventRetainerClosed    EventKind = 26
 )
 
 // String returns a kebab-case name, for example "order-created".
 func (k EventKind) String() string {
 	return stateName([]string{
 		"", "deployment-created", "deployment-updated", "deployment-closed", "group-started", "group-paused", "group-closed", "order-created", "order-closed", "bid-created", "bid-closed", "lease-created", "lease-closed", "account-deposited", "account-overdrawn", "payment-withdrawn", "provider-changed", "certificate-changed", "audit-changed",
+		"lease-closing", "scale-requested", "scale-confirmed", "scale-dropped", "retainer-opened", "retainer-deposited", "retainer-withdrawn", "retainer-closed",
 	}, uint8(k))
 }
 
@@ -46,6 +60,8 @@ type Event struct {
 	Kind EventKind
 	// ID has the parts that the kind calls for, the others are zero.
 	ID LeaseID
+	// Retainer is set for the events of retainers.
+	Retainer RetainerID
 }
 
 // eventJSON is the JSON form of an [Event]: the parts of the ID that are set.
@@ -56,11 +72,14 @@ type eventJSON struct {
 	GSeq     uint32    `json:"gseq,omitempty"`
 	OSeq     uint32    `json:"oseq,omitempty"`
 	Provider Address   `json:"provider,omitempty"`
+	// RetainerKind and RetainerName are set for the events of retainers.
+	RetainerKind string `json:"retainer_kind,omitempty"`
+	RetainerName string `json:"retainer_name,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler: an ID in parts has no text form.
 func (e Event) MarshalJSON() ([]byte, error) {
-	return json.Marshal(eventJSON{e.Kind, e.ID.Owner, e.ID.DSeq, e.ID.GSeq, e.ID.OSeq, e.ID.Provider})
+	return json.Marshal(eventJSON{e.Kind, e.ID.Owner, e.ID.DSeq, e.ID.GSeq, e.ID.OSeq, e.ID.Provider, e.Retainer.Kind, e.Retainer.Name})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -70,7 +89,10 @@ func (e *Event) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	group := GroupID{DeploymentID: DeploymentID{Owner: v.Owner, DSeq: v.DSeq}, GSeq: v.GSeq}
-	*e = Event{v.Kind, LeaseID{OrderID: OrderID{GroupID: group, OSeq: v.OSeq}, Provider: v.Provider}}
+	*e = Event{Kind: v.Kind, ID: LeaseID{OrderID: OrderID{GroupID: group, OSeq: v.OSeq}, Provider: v.Provider}}
+	if v.RetainerKind != "" {
+		e.Retainer = RetainerID{v.Owner, v.Provider, v.RetainerKind, v.RetainerName}
+	}
 	return nil
 }
 

@@ -141,9 +141,16 @@ func FuzzParseCoin(f *testing.F) {
 func TestEventsReadBackFromJSON(t *testing.T) {
 	id := market.LeaseID{Provider: "p"}
 	id.Owner, id.DSeq, id.GSeq, id.OSeq = "a", 1, 2, 3
+	keeper := market.LeaseID{Provider: "p"}
+	keeper.Owner = "a"
 	partial := market.LeaseID{}
 	partial.Owner, partial.DSeq = "a", 7
-	for _, e := range []market.Event{{market.EventLeaseCreated, id}, {market.EventDeploymentClosed, partial}, {market.EventProviderChanged, market.LeaseID{Provider: "p"}}} {
+	for _, e := range []market.Event{
+		{Kind: market.EventLeaseCreated, ID: id},
+		{Kind: market.EventDeploymentClosed, ID: partial},
+		{Kind: market.EventProviderChanged, ID: market.LeaseID{Provider: "p"}},
+		{Kind: market.EventRetainerOpened, ID: keeper, Retainer: market.RetainerID{Owner: "a", Provider: "p", Kind: "ip", Name: "web"}},
+	} {
 		text, err := json.Marshal(e)
 		require.NoError(t, err)
 		var back market.Event

@@ -16,8 +16,8 @@ const (
 	CapabilityGPU = "capabilities/gpu/"
 )
 
-// Match checks that a provider is what the group asks for: its own attributes,
-// the auditors' words and its capabilities. audits are what auditors say of the
+// Match checks that a provider is what the group asks for: whether it is listed,
+// where it is, its own attributes, the auditors' words and its capabilities. audits are what auditors say of the
 // provider; words that are expired at now, or of auditors nobody asked for, do
 // not count. The error is a [RuleError] of kind [ErrMismatch].
 //
@@ -27,10 +27,14 @@ const (
 // found together under one number of [CapabilityStorage]; of the attributes of
 // a GPU, which are alternatives, one under [CapabilityGPU].
 func (g GroupSpec) Match(p Provider, audits []Audit, now time.Time) error {
+	required, err := g.Requirements.admit(p)
+	if err != nil {
+		return err
+	}
 	if a, ok := g.Requirements.Attributes.in(p.Attributes); !ok {
 		return Refuse(ErrMismatch, "bid-attributes", "provider %s lacks %s=%s", p.Owner, a.Key, a.Value)
 	}
-	if err := g.Requirements.signed(p.Owner, audits, now); err != nil {
+	if err := g.Requirements.signed(required, p.Owner, audits, now); err != nil {
 		return err
 	}
 	stores := storesOf(p.Attributes)
@@ -47,11 +51,29 @@ func (g GroupSpec) Match(p Provider, audits []Audit, now time.Time) error {
 	return nil
 }
 
-func (r Requirements) signed(provider Address, audits []Audit, now time.Time) error {
+// admit checks a provider against the lists, and returns the attributes that
+// auditors must have signed if any are asked for: those required, and where the
+// provider is if that matters.
+func (r Requirements) admit(p Provider) (Attributes, error) {
+	if !r.Providers.Admits(p.Owner) {
+		return nil, Refuse(ErrMismatch, "bid-provider-listed", "provider %s is excluded or not among those allowed", p.Owner)
+	}
+	if r.DataCenters.IsZero() {
+		return r.Attributes, nil
+	}
+	where, ok := p.Attributes.Get(AttributeDataCenter)
+	if !ok || !r.DataCenters.Admits(where) {
+		return nil, Refuse(ErrMismatch, "bid-data-center", "data centre %q of provider %s is not named, excluded or not among those allowed", where, p.Owner)
+	}
+	return append(slices.Clone(r.Attributes), Attribute{AttributeDataCenter, where}), nil
+}
+
+// signed checks that the auditors asked for have signed the required attributes.
+func (r Requirements) signed(required Attributes, provider Address, audits []Audit, now time.Time) error {
 	by := func(auditor Address) bool {
 		return slices.ContainsFunc(audits, func(a Audit) bool {
 			live := a.ExpiresAt.IsZero() || now.Before(a.ExpiresAt)
-			_, all := r.Attributes.in(a.Attributes)
+			_, all := required.in(a.Attributes)
 			return a.ID == AuditID{provider, auditor} && live && all
 		})
 	}

@@ -54,14 +54,20 @@ type StartGroup struct {
 
 // CreateBid offers to run an order at a price.
 type CreateBid struct {
-	ID    BidID `json:"id"`
+	ID BidID `json:"id"`
+	// Price is for the whole group as ordered, per block.
 	Price Price `json:"price"`
+	// Units are the prices per replica, of every unit in the order of the group.
+	// They add up to Price. A group that is [GroupSpec.Scalable] demands them,
+	// else they may be left out.
+	Units []UnitPrice `json:"units,omitempty"`
 	// Deposit comes from the provider and goes back when the bid ends.
 	Deposit Coin `json:"deposit"`
 }
 
 // CloseBid takes a provider's bid back. If it has won, its lease closes for the
-// reason given and the group is paused.
+// reason given and the group is paused: at once, or after the notice that the
+// group asks for in ReclaimBlocks.
 type CloseBid struct {
 	ID     BidID       `json:"id"`
 	Reason CloseReason `json:"reason"`
@@ -92,7 +98,8 @@ type UpdateProvider struct {
 	Provider Provider `json:"provider"`
 }
 
-// DeleteProvider removes a provider that has no active lease and no open bid.
+// DeleteProvider removes a provider that has no active lease, no open bid and no
+// open retainer.
 type DeleteProvider struct {
 	Owner Address `json:"owner"`
 }

@@ -18,6 +18,12 @@ type Params struct {
 	// GraceBlocks is how long an overdrawn account may be revived by a deposit
 	// before its leases close; 0 closes them at once.
 	GraceBlocks int64 `json:"grace_blocks"`
+	// ScaleBlocks is how long a provider has to answer a request to scale; 0 means
+	// that requests do not lapse.
+	ScaleBlocks int64 `json:"scale_blocks"`
+	// MaxReclaimBlocks bounds the notice that an order may ask its provider to
+	// give; 0 means that none may be asked for.
+	MaxReclaimBlocks int64 `json:"max_reclaim_blocks"`
 	// FeePerMyriad is the market's part of what providers withdraw, in
 	// hundredths of a percent, 0 to 10000.
 	FeePerMyriad uint32 `json:"fee_per_myriad"`
@@ -26,8 +32,8 @@ type Params struct {
 }
 
 // Limits bound the size of a deployment. All are inclusive. Cores, memory,
-// storage and GPUs are per replica; attributes are per list of them; signers
-// are those of one group.
+// storage and GPUs are per replica; attributes are per list of them; signers,
+// and names listed as allowed or excluded, are those of one group.
 type Limits struct {
 	MaxGroups           uint32 `json:"max_groups"`
 	MaxUnitsPerGroup    uint32 `json:"max_units_per_group"`
@@ -36,6 +42,7 @@ type Limits struct {
 	MaxVolumesPerUnit   uint32 `json:"max_volumes_per_unit"`
 	MaxEndpointsPerUnit uint32 `json:"max_endpoints_per_unit"`
 	MaxSigners          uint32 `json:"max_signers"`
+	MaxListed           uint32 `json:"max_listed"`
 	MaxMilliCores       uint64 `json:"max_milli_cores"`
 	MaxMemoryBytes      uint64 `json:"max_memory_bytes"`
 	MaxStorageBytes     uint64 `json:"max_storage_bytes"`
@@ -47,12 +54,14 @@ type Limits struct {
 // bounds on groups, units and replicas are those its source names.
 func DefaultParams(denoms ...string) Params {
 	p := Params{
-		MaxBids:      20,
-		GraceBlocks:  0,
-		FeePerMyriad: 0,
+		MaxBids:          20,
+		GraceBlocks:      0,
+		ScaleBlocks:      300,
+		MaxReclaimBlocks: 1_296_000, // 30 days of blocks of 2 seconds
+		FeePerMyriad:     0,
 		Limits: Limits{
 			MaxGroups: 20, MaxUnitsPerGroup: 20, MaxReplicasPerUnit: 50,
-			MaxAttributes: 100, MaxVolumesPerUnit: 16, MaxEndpointsPerUnit: 64, MaxSigners: 16,
+			MaxAttributes: 100, MaxVolumesPerUnit: 16, MaxEndpointsPerUnit: 64, MaxSigners: 16, MaxListed: 64,
 			MaxMilliCores: 384_000, MaxMemoryBytes: 2 << 40, MaxStorageBytes: 32 << 40, MaxGPUs: 24,
 		},
 	}
@@ -87,7 +96,8 @@ func (p Params) Validate() error {
 		return bad("want at least one denomination for deployments and for bids")
 	case p.MaxBids == 0 || p.MaxBids > MaxCount:
 		return bad("max_bids must be 1 to %d", MaxCount)
-	case !within(p.OrderLifetimeBlocks, MaxBlocks) || !within(p.GraceBlocks, MaxBlocks):
+	case !within(p.OrderLifetimeBlocks, MaxBlocks) || !within(p.GraceBlocks, MaxBlocks) ||
+		!within(p.ScaleBlocks, MaxBlocks) || !within(p.MaxReclaimBlocks, MaxBlocks):
 		return bad("block counts must be 0 to %d", MaxBlocks)
 	case p.FeePerMyriad > MaxMyriad:
 		return bad("fee_per_myriad must be at most %d", MaxMyriad)
@@ -110,7 +120,7 @@ func within(n, most int64) bool { return n >= 0 && n <= most }
 func (l Limits) validate() error {
 	for _, n := range []uint32{
 		l.MaxGroups, l.MaxUnitsPerGroup, l.MaxReplicasPerUnit, l.MaxAttributes,
-		l.MaxVolumesPerUnit, l.MaxEndpointsPerUnit, l.MaxSigners,
+		l.MaxVolumesPerUnit, l.MaxEndpointsPerUnit, l.MaxSigners, l.MaxListed,
 	} {
 		if n > MaxCount {
 			return fmt.Errorf("market: params: %w: a limit on a count is %d, at most %d", ErrInvalid, n, MaxCount)

@@ -123,6 +123,10 @@ type ResourceUnit struct {
 	// Count is the number of replicas. It may be 0: the reference compiler
 	// accepts that.
 	Count uint32 `json:"count"`
+	// MinCount and MaxCount are the bounds within which a lease may be scaled in
+	// place, both inclusive, around Count. Both 0 mean that Count is fixed.
+	MinCount uint32 `json:"min_count,omitempty"`
+	MaxCount uint32 `json:"max_count,omitempty"`
 	// Price is the most the tenant pays for one replica for one block.
 	Price Price `json:"price"`
 }
@@ -134,10 +138,36 @@ type SignedBy struct {
 	AnyOf []Address `json:"any_of,omitempty"`
 }
 
+// Selection limits a choice by name. The zero value admits all.
+type Selection[T ~string] struct {
+	// Allowed are the only ones to choose from; none means all.
+	Allowed []T `json:"allowed,omitempty"`
+	// Excluded are never chosen.
+	Excluded []T `json:"excluded,omitempty"`
+}
+
+// IsZero reports whether it admits all.
+func (s Selection[T]) IsZero() bool { return len(s.Allowed)+len(s.Excluded) == 0 }
+
+// Admits reports whether v may be chosen.
+func (s Selection[T]) Admits(v T) bool {
+	return (len(s.Allowed) == 0 || slices.Contains(s.Allowed, v)) && !slices.Contains(s.Excluded, v)
+}
+
+// AttributeDataCenter is the key of the provider attribute that names the data
+// centre it is in. See [Requirements].
+const AttributeDataCenter = "data-center"
+
 // Requirements is what a provider must be to bid.
 type Requirements struct {
 	SignedBy   SignedBy   `json:"signed_by"`
 	Attributes Attributes `json:"attributes,omitempty"`
+	// Providers limits who may bid.
+	Providers Selection[Address] `json:"providers,omitzero"`
+	// DataCenters limits where the bidder may be. A provider that names no data
+	// centre in [AttributeDataCenter] does not match then; where signatures are
+	// demanded, that attribute must be signed too.
+	DataCenters Selection[string] `json:"data_centers,omitzero"`
 }
 
 // GroupSpec is what a tenant asks for in one placement: resources that one
@@ -146,6 +176,9 @@ type GroupSpec struct {
 	Name         string         `json:"name"`
 	Requirements Requirements   `json:"requirements"`
 	Units        []ResourceUnit `json:"units"`
+	// ReclaimBlocks is the notice that a provider must give before it ends a
+	// lease: so many blocks the lease goes on after [CloseBid]. 0 is none.
+	ReclaimBlocks int64 `json:"reclaim_blocks,omitempty"`
 }
 
 // Ceiling returns the most the tenant pays for the whole group for one block:

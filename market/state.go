@@ -103,8 +103,10 @@ type LeaseState uint8
 
 // Lease states.
 const (
-	LeaseActive  LeaseState = 1
-	LeaseClosing LeaseState = 2 // in its reclamation window
+	LeaseActive LeaseState = 1
+	// LeaseClosing was given notice by its provider. It runs and pays until its
+	// EndsAt.
+	LeaseClosing LeaseState = 2
 	LeaseClosed  LeaseState = 3
 )
 
@@ -130,6 +132,7 @@ const (
 	ReasonUnspecified       CloseReason = 10002
 	ReasonManifestTimeout   CloseReason = 10003
 	ReasonInsufficientFunds CloseReason = 20000
+	ReasonExpired           CloseReason = 20001
 )
 
 // String returns a kebab-case name.
@@ -149,6 +152,8 @@ func (r CloseReason) String() string {
 		return "manifest-timeout"
 	case ReasonInsufficientFunds:
 		return "insufficient-funds"
+	case ReasonExpired:
+		return "expired"
 	}
 	return fmt.Sprintf("reason-%d", uint32(r))
 }
@@ -237,8 +242,11 @@ type Order struct {
 type Bid struct {
 	ID    BidID    `json:"id"`
 	State BidState `json:"state"`
-	// Price is for the whole group, per block.
+	// Price is for the whole group as ordered, per block.
 	Price Price `json:"price"`
+	// Units are the prices per replica, in the order of the group's units; none
+	// when the counts are fixed and the bidder named none.
+	Units []UnitPrice `json:"units,omitempty"`
 	// Deposit is held until the bid ends.
 	Deposit   Coin  `json:"deposit"`
 	CreatedAt int64 `json:"created_at"`
@@ -247,12 +255,20 @@ type Bid struct {
 
 // Lease is the contract from a matched bid.
 type Lease struct {
-	ID        LeaseID     `json:"id"`
-	State     LeaseState  `json:"state"`
-	Price     Price       `json:"price"`
-	CreatedAt int64       `json:"created_at"`
-	ClosedAt  int64       `json:"closed_at,omitempty"`
-	Reason    CloseReason `json:"reason,omitempty"`
+	ID    LeaseID    `json:"id"`
+	State LeaseState `json:"state"`
+	// Price is what it costs now, per block: that of the bid until it is scaled.
+	Price     Price `json:"price"`
+	CreatedAt int64 `json:"created_at"`
+	ClosedAt  int64 `json:"closed_at,omitempty"`
+	// Reason says why it closed, or why notice was given.
+	Reason CloseReason `json:"reason,omitempty"`
+	// EndsAt is the height at which it ends because notice was given, else 0.
+	EndsAt int64 `json:"ends_at,omitempty"`
+	// Scales counts the requests to scale that were made.
+	Scales uint32 `json:"scales,omitempty"`
+	// Scale is the request that waits for the provider's answer, nil for none.
+	Scale *Scale `json:"scale,omitempty"`
 }
 
 // Deposit is money one depositor put into an escrow account, less what was

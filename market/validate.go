@@ -50,6 +50,9 @@ func (g GroupSpec) Validate(l Limits) error {
 	if err := g.Requirements.validate(l); err != nil {
 		return err
 	}
+	if g.ReclaimBlocks < 0 {
+		return Refuse(ErrInvalid, "group-reclaim", "group %q asks for a notice of %d blocks", g.Name, g.ReclaimBlocks)
+	}
 	seen := make(map[uint32]bool, len(g.Units))
 	for _, u := range g.Units {
 		if u.ID == 0 || seen[u.ID] {
@@ -60,7 +63,7 @@ func (g GroupSpec) Validate(l Limits) error {
 			return err
 		}
 	}
-	ceiling, err := g.Ceiling()
+	ceiling, err := g.atMost().Ceiling()
 	if err != nil {
 		return Refuse(ErrInvalid, "group-price", "%v", err)
 	}
@@ -87,13 +90,27 @@ func plainText(s string, most int) bool {
 	return true
 }
 
+// atMost returns the group scaled up as far as it may be.
+func (g GroupSpec) atMost() GroupSpec {
+	g.Units = slices.Clone(g.Units)
+	for i := range g.Units {
+		_, g.Units[i].Count = g.Units[i].Bounds()
+	}
+	return g
+}
+
 func (u ResourceUnit) validate(l Limits) error {
+	if low, high := u.Bounds(); low > u.Count || high < u.Count || low == 0 && u.Count > 0 {
+		return Refuse(ErrInvalid, "unit-count-bounds", "unit %d has %d replicas, to be scaled from %d to %d", u.ID, u.Count, low, high)
+	}
+	_, most := u.Bounds()
 	bounds := []struct {
 		rule      string
 		got       uint64
 		low, high uint64
 	}{
 		{"unit-replicas", uint64(u.Count), 1, uint64(l.MaxReplicasPerUnit)},
+		{"unit-replicas", uint64(most), 1, uint64(l.MaxReplicasPerUnit)},
 		{"unit-cpu", u.CPU.MilliCores, 1, l.MaxMilliCores},
 		{"unit-memory", u.Memory.Bytes, 1, l.MaxMemoryBytes},
 		{"unit-gpus", u.GPU.Units, 0, l.MaxGPUs},
@@ -146,7 +163,29 @@ func (r Requirements) validate(l Limits) error {
 			return Refuse(ErrInvalid, "signer", "%v", err)
 		}
 	}
+	if err := r.validateLists(int(l.MaxListed)); err != nil {
+		return err
+	}
 	return r.Attributes.Validate(int(l.MaxAttributes))
+}
+
+// validateLists checks the lists of providers and data centres.
+func (r Requirements) validateLists(most int) error {
+	n := len(r.Providers.Allowed) + len(r.Providers.Excluded) + len(r.DataCenters.Allowed) + len(r.DataCenters.Excluded)
+	if n > most {
+		return Refuse(ErrLimit, "group-listed", "%d providers and data centres are listed, at most %d", n, most)
+	}
+	for _, a := range slices.Concat(r.Providers.Allowed, r.Providers.Excluded) {
+		if err := a.Validate(); err != nil {
+			return Refuse(ErrInvalid, "listed-provider", "%v", err)
+		}
+	}
+	for _, d := range slices.Concat(r.DataCenters.Allowed, r.DataCenters.Excluded) {
+		if d == "" || !plainText(d, MaxTextLength) {
+			return Refuse(ErrInvalid, "listed-data-center", "%q: want 1 to %d bytes of text", clip(d), MaxTextLength)
+		}
+	}
+	return nil
 }
 
 // Validate checks a list of attributes: at most so many, keys of 1 to

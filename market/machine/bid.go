@@ -31,7 +31,7 @@ func (m *Machine) createBid(at Moment, msg market.CreateBid) error {
 	if err := m.Orders.Set(o.ID, o); err != nil {
 		return err
 	}
-	bid := market.Bid{ID: msg.ID, State: market.BidOpen, Price: msg.Price, Deposit: msg.Deposit, CreatedAt: at.Height}
+	bid := market.Bid{ID: msg.ID, State: market.BidOpen, Price: msg.Price, Units: msg.Units, Deposit: msg.Deposit, CreatedAt: at.Height}
 	m.emit(market.EventBidCreated, bid.ID.Lease())
 	return m.setBid(bid)
 }
@@ -45,6 +45,11 @@ func checkRenewal(old market.Bid, msg market.CreateBid) error {
 	}
 	if msg.Price.AmountPerBlock.Cmp(old.Price.AmountPerBlock) > 0 {
 		return market.Refuse(market.ErrMismatch, "bid-price-raised", "bid %s was withdrawn at %s and asks %s now", msg.ID, old.Price, msg.Price)
+	}
+	for i, u := range msg.Units {
+		if i < len(old.Units) && u.AmountPerBlock.Cmp(old.Units[i].AmountPerBlock) > 0 {
+			return market.Refuse(market.ErrMismatch, "bid-price-raised", "bid %s was withdrawn and asks more for unit %d now", msg.ID, u.Unit)
+		}
 	}
 	return nil
 }
@@ -72,6 +77,9 @@ func (m *Machine) checkBid(at Moment, msg market.CreateBid, o market.Order) erro
 	case o.Bids >= m.Params.MaxBids:
 		return market.Refuse(market.ErrLimit, "order-bids", "order %s has %d bids", o.ID, o.Bids)
 	}
+	if err := checkUnitPrices(msg, o.Spec); err != nil {
+		return err
+	}
 	if err := checkDeposit(msg.Deposit, m.Params.BidDeposits); err != nil {
 		return err
 	}
@@ -80,6 +88,28 @@ func (m *Machine) checkBid(at Moment, msg market.CreateBid, o market.Order) erro
 		return err
 	}
 	return o.Spec.Match(p, audits, at.Time)
+}
+
+// checkUnitPrices checks the prices per replica of a bid: there must be some if
+// the group can be scaled, they add up to the price of the whole, and none is
+// above what the tenant pays for a replica.
+func checkUnitPrices(msg market.CreateBid, spec market.GroupSpec) error {
+	if len(msg.Units) == 0 && !spec.Scalable() {
+		return nil
+	}
+	sum, err := spec.PriceOf(msg.Price.Denom, msg.Units)
+	if err != nil {
+		return err
+	}
+	if sum != msg.Price {
+		return market.Refuse(market.ErrInvalid, "bid-unit-prices", "bid %s asks %s, its prices per replica add up to %s", msg.ID, msg.Price, sum)
+	}
+	for i, u := range spec.Units {
+		if ask := msg.Units[i].AmountPerBlock; ask.Cmp(u.Price.AmountPerBlock) > 0 {
+			return market.Refuse(market.ErrMismatch, "bid-unit-price-over-ceiling", "bid %s asks %s for a replica of unit %d, the order pays at most %s", msg.ID, ask, u.ID, u.Price)
+		}
+	}
+	return nil
 }
 
 // auditsFor returns what the auditors that an order names say of a provider.
@@ -124,19 +154,6 @@ func (m *Machine) withdrawBid(at Moment, bid market.Bid) error {
 		return err
 	}
 	return m.endBid(at, bid, market.BidWithdrawn)
-}
-
-// resign ends the lease of a bid that has won, by the provider's wish. The
-// group is paused.
-func (m *Machine) resign(at Moment, bid market.Bid, reason market.CloseReason) error {
-	if !reason.Provider() {
-		return market.Refuse(market.ErrInvalid, "close-reason", "a provider may not give reason %s", reason)
-	}
-	g, err := m.Groups.Get(bid.ID.GroupID)
-	if err != nil {
-		return err
-	}
-	return m.stop(at, g, market.GroupPaused, reason)
 }
 
 // endOpenBids ends all open bids of an order.

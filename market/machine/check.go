@@ -38,6 +38,10 @@ func (g Genesis) held() (sum market.Coins, err error) {
 			add(b.Deposit)
 		}
 	}
+	for _, r := range g.Retainers {
+		add(market.Coin{Denom: r.Price.Denom, Amount: r.Funds})
+		add(market.Coin{Denom: r.Price.Denom, Amount: r.Balance})
+	}
 	return sum, err
 }
 

@@ -59,6 +59,9 @@ func (m *Machine) checkDeployment(msg market.CreateDeployment) error {
 		if denom := g.Units[0].Price.Denom; m.Params.MinDeposits.Of(denom).IsZero() {
 			return market.Refuse(market.ErrInvalid, "price-denom", "group %q pays in %s, want one of %v", g.Name, denom, m.Params.MinDeposits)
 		}
+		if g.ReclaimBlocks > m.Params.MaxReclaimBlocks {
+			return market.Refuse(market.ErrLimit, "group-reclaim", "group %q asks for a notice of %d blocks, at most %d", g.Name, g.ReclaimBlocks, m.Params.MaxReclaimBlocks)
+		}
 	}
 	return checkDeposit(msg.Deposit, m.Params.MinDeposits)
 }

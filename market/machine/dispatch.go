@@ -33,6 +33,28 @@ func (m *Machine) dispatch(at Moment, msg market.Msg) error {
 	case market.WithdrawLease:
 		return m.withdrawLease(at, msg)
 	default:
+		return m.dispatchStanding(at, msg)
+	}
+}
+
+// dispatchStanding carries out what concerns running leases and retainers.
+func (m *Machine) dispatchStanding(at Moment, msg market.Msg) error {
+	switch msg := msg.(type) {
+	case market.ScaleLease:
+		return m.scaleLease(at, msg)
+	case market.ConfirmScale:
+		return m.confirmScale(at, msg)
+	case market.DeclineScale:
+		return m.declineScale(at, msg)
+	case market.OpenRetainer:
+		return m.openRetainer(at, msg)
+	case market.DepositRetainer:
+		return m.depositRetainer(at, msg)
+	case market.WithdrawRetainer:
+		return m.withdrawRetainer(at, msg)
+	case market.CloseRetainer:
+		return m.closeRetainer(at, msg)
+	default:
 		return m.dispatchRegistry(at, msg)
 	}
 }

@@ -134,6 +134,7 @@ func newHost(p market.Params) *host {
 		Leases:       newRows[market.LeaseID, market.Lease](h),
 		Accounts:     newRows[market.DeploymentID, market.Account](h),
 		Payments:     newRows[market.LeaseID, market.Payment](h),
+		Retainers:    newRows[market.RetainerID, market.Retainer](h),
 		Providers:    newRows[market.Address, market.Provider](h),
 		Certificates: newRows[market.CertificateID, market.Certificate](h),
 		Audits:       newRows[market.AuditID, market.Audit](h),

@@ -16,6 +16,7 @@ type Genesis struct {
 	Leases       []market.Lease       `json:"leases"`
 	Accounts     []market.Account     `json:"accounts"`
 	Payments     []market.Payment     `json:"payments"`
+	Retainers    []market.Retainer    `json:"retainers"`
 	Providers    []market.Provider    `json:"providers"`
 	Certificates []market.Certificate `json:"certificates"`
 	Audits       []market.Audit       `json:"audits"`
@@ -33,6 +34,7 @@ func Export(s State) (Genesis, error) {
 		func() error { return exportTable(s.Leases, &g.Leases) },
 		func() error { return exportTable(s.Accounts, &g.Accounts) },
 		func() error { return exportTable(s.Payments, &g.Payments) },
+		func() error { return exportTable(s.Retainers, &g.Retainers) },
 		func() error { return exportTable(s.Providers, &g.Providers) },
 		func() error { return exportTable(s.Certificates, &g.Certificates) },
 		func() error { return exportTable(s.Audits, &g.Audits) },
@@ -71,6 +73,9 @@ func Import(s State, g Genesis) error {
 		},
 		func() error {
 			return importTable(s.Payments, g.Payments, func(v market.Payment) market.LeaseID { return v.ID })
+		},
+		func() error {
+			return importTable(s.Retainers, g.Retainers, func(v market.Retainer) market.RetainerID { return v.ID })
 		},
 		func() error {
 			return importTable(s.Providers, g.Providers, func(v market.Provider) market.Address { return v.Owner })
@@ -127,9 +132,9 @@ func derive(s State, g Genesis) error {
 func derived(g Genesis) (refs []Ref, timers []Timer) {
 	for _, o := range g.Orders {
 		if o.State == market.OrderOpen {
-			refs = append(refs, Ref{RefOpenOrder, market.LeaseID{OrderID: o.ID}})
+			refs = append(refs, Ref{Kind: RefOpenOrder, ID: market.LeaseID{OrderID: o.ID}})
 			if o.ExpiresAt != 0 {
-				timers = append(timers, Timer{o.ExpiresAt, TimerOrder, o.ID})
+				timers = append(timers, orderTimer(o))
 			}
 		}
 	}
@@ -138,7 +143,7 @@ func derived(g Genesis) (refs []Ref, timers []Timer) {
 	}
 	for _, p := range g.Payments {
 		if !p.State.Terminal() {
-			refs = append(refs, Ref{RefOpenPayment, p.ID})
+			refs = append(refs, Ref{Kind: RefOpenPayment, ID: p.ID})
 		}
 	}
 	for _, a := range g.Accounts {
@@ -146,18 +151,25 @@ func derived(g Genesis) (refs []Ref, timers []Timer) {
 			timers = append(timers, accountTimer(a.DueAt, a.ID))
 		}
 	}
+	for _, l := range g.Leases {
+		timers = append(timers, leaseTimers(l)...)
+	}
+	for _, r := range g.Retainers {
+		refs = append(refs, retainerRefs(r)...)
+		timers = append(timers, retainerTimers(r)...)
+	}
 	return refs, timers
 }
 
 // bidRefs returns the refs of a bid in its state.
 func bidRefs(b market.Bid) []Ref {
 	id := b.ID.Lease()
-	refs := []Ref{{RefProviderBid, id}}
+	refs := []Ref{{Kind: RefProviderBid, ID: id}}
 	switch b.State {
 	case market.BidOpen:
-		return append(refs, Ref{RefLiveBid, id}, Ref{RefOpenBid, id})
+		return append(refs, Ref{Kind: RefLiveBid, ID: id}, Ref{Kind: RefOpenBid, ID: id})
 	case market.BidWon:
-		return append(refs, Ref{RefLiveBid, id})
+		return append(refs, Ref{Kind: RefLiveBid, ID: id})
 	default:
 		return refs
 	}

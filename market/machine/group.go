@@ -97,7 +97,7 @@ func (m *Machine) openOrder(at Moment, g market.Group) error {
 	}
 	if life := m.Params.OrderLifetimeBlocks; life > 0 {
 		o.ExpiresAt = at.Height + life
-		if err := m.addTimer(Timer{o.ExpiresAt, TimerOrder, o.ID}); err != nil {
+		if err := m.addTimer(orderTimer(o)); err != nil {
 			return err
 		}
 	}

@@ -9,8 +9,11 @@ import (
 // AppendKey appends the binary key: height, kind, ID, so that timers sort by
 // the height at which they are due.
 func (t Timer) AppendKey(b []byte) []byte {
-	b = binary.BigEndian.AppendUint64(b, uint64(t.Height))
-	return t.ID.AppendKey(append(b, byte(t.Kind)))
+	b = append(binary.BigEndian.AppendUint64(b, uint64(t.Height)), byte(t.Kind))
+	if t.Kind == TimerRetainer {
+		return t.Retainer.AppendKey(b)
+	}
+	return t.ID.AppendKey(b)
 }
 
 // AppendKey appends the binary key: kind, then the parts of the ID in the order
@@ -20,6 +23,8 @@ func (r Ref) AppendKey(b []byte) []byte {
 	switch r.Kind {
 	case RefLiveBid, RefProviderBid:
 		return r.ID.OrderID.AppendKey(r.ID.Provider.AppendKey(b))
+	case RefOpenRetainer, RefProviderRetainer:
+		return r.Retainer.AppendKey(r.Retainer.Provider.AppendKey(b))
 	default:
 		return r.ID.AppendKey(b)
 	}
@@ -37,6 +42,11 @@ func refPrefix(kind RefKind, parts ...Key) []byte {
 		b = p.AppendKey(b)
 	}
 	return b
+}
+
+// orderTimer returns the timer of an open order that expires.
+func orderTimer(o market.Order) Timer {
+	return Timer{Height: o.ExpiresAt, Kind: TimerOrder, ID: o.ID}
 }
 
 // accountTimer returns the timer of an account.

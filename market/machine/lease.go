@@ -38,12 +38,8 @@ func (m *Machine) startPayment(at Moment, l market.Lease) error {
 	if err := b.Start(at.Height, l.ID, l.Price); err != nil {
 		return err
 	}
-	funds, err := b.Account.Funds()
-	if err != nil {
+	if err := checkFunded(b.Book, l.ID, l.Price); err != nil {
 		return err
-	}
-	if funds.Of(l.Price.Denom).Cmp(l.Price.AmountPerBlock.Ceil()) < 0 {
-		return market.Refuse(market.ErrInsufficientFunds, "lease-not-funded", "account %s holds %v, lease %s costs %s", b.Account.ID, funds, l.ID, l.Price)
 	}
 	if err := m.addRef(RefOpenPayment, l.ID); err != nil {
 		return err
@@ -109,6 +105,9 @@ func (m *Machine) liveLease(id market.LeaseID) (market.Lease, error) {
 // has earned and its bid's deposit. The caller sees to the order and keeps the
 // account.
 func (m *Machine) endLease(at Moment, b *book, l market.Lease, reason market.CloseReason) error {
+	if err := m.dropLeaseTimers(l); err != nil {
+		return err
+	}
 	l, err := lease.End(l, at.Height, reason)
 	if err != nil {
 		return err

@@ -10,7 +10,7 @@ func (m *Machine) unlist(o market.Order) error {
 	if o.ExpiresAt == 0 {
 		return nil
 	}
-	return m.Timers.Delete(Timer{o.ExpiresAt, TimerOrder, o.ID})
+	return m.Timers.Delete(orderTimer(o))
 }
 
 // endOrder closes an order that is not closed, with its lease or its open bids.
@@ -39,20 +39,11 @@ func (m *Machine) closeOrder(at Moment, o market.Order) error {
 
 // endLeaseOf ends the lease of a matched order.
 func (m *Machine) endLeaseOf(at Moment, b *book, id market.OrderID, reason market.CloseReason) error {
-	refs, err := collect(m.Refs.Scan(refPrefix(RefOpenPayment, id), nil))
-	if err != nil {
+	l, ok, err := m.leaseOf(id)
+	if err != nil || !ok {
 		return err
 	}
-	for _, r := range refs { // there is one
-		l, err := m.Leases.Get(r.ID)
-		if err != nil {
-			return err
-		}
-		if err := m.endLease(at, b, l, reason); err != nil {
-			return err
-		}
-	}
-	return nil
+	return m.endLease(at, b, l, reason)
 }
 
 // expireOrder closes an order whose time is over; its group is paused.

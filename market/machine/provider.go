@@ -40,6 +40,12 @@ func (m *Machine) deleteProvider(msg market.DeleteProvider) error {
 		}
 		return market.Refuse(market.ErrState, "provider-busy", "provider %s has a live bid or lease: %s", msg.Owner, r.ID)
 	}
+	for r, err := range m.Refs.Scan(refPrefix(RefOpenRetainer, msg.Owner), nil) {
+		if err != nil {
+			return err
+		}
+		return market.Refuse(market.ErrState, "provider-busy", "provider %s has an open retainer: %s", msg.Owner, r.Retainer)
+	}
 	m.emit(market.EventProviderChanged, market.LeaseID{Provider: msg.Owner})
 	return m.Providers.Delete(msg.Owner)
 }

@@ -106,7 +106,7 @@ func direct[K Key, V any](t Table[K, V], id func(V) K) func(prefix, after []byte
 }
 
 // via lists a table through an index.
-func via[K Key, V any](refs Table[Ref, Ref], t Table[K, V], id func(market.LeaseID) K) func(prefix, after []byte) iter.Seq2[row[V], error] {
+func via[K Key, V any](refs Table[Ref, Ref], t Table[K, V], id func(Ref) K) func(prefix, after []byte) iter.Seq2[row[V], error] {
 	return func(prefix, after []byte) iter.Seq2[row[V], error] {
 		return func(yield func(row[V], error) bool) {
 			for ref, err := range refs.Scan(prefix, after) {
@@ -114,9 +114,9 @@ func via[K Key, V any](refs Table[Ref, Ref], t Table[K, V], id func(market.Lease
 					yield(row[V]{}, err)
 					return
 				}
-				v, err := t.Get(id(ref.ID))
+				v, err := t.Get(id(ref))
 				if err != nil {
-					yield(row[V]{}, fmt.Errorf("machine: index %d points to %s: %w", ref.Kind, ref.ID, err))
+					yield(row[V]{}, fmt.Errorf("machine: index %d points to %v: %w", ref.Kind, id(ref), err))
 					return
 				}
 				if !yield(row[V]{key(ref), v}, nil) {
@@ -173,7 +173,7 @@ func (s State) ListOrders(f market.OrderFilter, p market.Page) ([]market.Order, 
 	if f.State == market.OrderOpen {
 		return listing[market.Order]{
 			prefix: orderParts(refPrefix(RefOpenOrder), f.Owner, f.DSeq, f.GSeq, 0),
-			rows:   via(s.Refs, s.Orders, func(id market.LeaseID) market.OrderID { return id.OrderID }),
+			rows:   via(s.Refs, s.Orders, func(r Ref) market.OrderID { return r.ID.OrderID }),
 		}.page(p)
 	}
 	return listing[market.Order]{
@@ -202,7 +202,7 @@ func (s State) ListBids(f market.BidFilter, p market.Page) ([]market.Bid, string
 	}
 	return listing[market.Bid]{
 		prefix: orderParts(refPrefix(kind, f.Provider), f.Owner, f.DSeq, f.GSeq, 0),
-		rows:   via(s.Refs, s.Bids, market.LeaseID.Bid),
+		rows:   via(s.Refs, s.Bids, func(r Ref) market.BidID { return r.ID.Bid() }),
 		match:  match,
 	}.page(p)
 }
@@ -211,7 +211,7 @@ func (s State) ListBids(f market.BidFilter, p market.Page) ([]market.Bid, string
 // [State.ListBids].
 func (s State) ListLeases(f market.LeaseFilter, p market.Page) ([]market.Lease, string, error) {
 	match := func(l market.Lease) bool {
-		return (f.State == 0 || l.State == f.State) && (f.Provider == "" || l.ID.Provider == f.Provider)
+		return (f.State == 0 || l.State == f.State) && (!f.Live || !l.State.Terminal()) && (f.Provider == "" || l.ID.Provider == f.Provider)
 	}
 	if f.Provider == "" || oneOrder(f.Owner, f.DSeq, f.GSeq, f.OSeq) {
 		return listing[market.Lease]{
@@ -221,14 +221,42 @@ func (s State) ListLeases(f market.LeaseFilter, p market.Page) ([]market.Lease, 
 		}.page(p)
 	}
 	kind := RefProviderBid
-	if f.State == market.LeaseActive {
+	if f.Live || f.State == market.LeaseActive || f.State == market.LeaseClosing {
 		kind = RefLiveBid
 	}
-	rows := via(s.Refs, optional[market.LeaseID, market.Lease]{s.Leases}, func(id market.LeaseID) market.LeaseID { return id })
+	rows := via(s.Refs, optional[market.LeaseID, market.Lease]{s.Leases}, func(r Ref) market.LeaseID { return r.ID })
 	return listing[market.Lease]{
 		prefix: orderParts(refPrefix(kind, f.Provider), f.Owner, f.DSeq, f.GSeq, 0),
 		rows:   rows,
 		match:  func(l market.Lease) bool { return l.State != 0 && match(l) },
+	}.page(p)
+}
+
+// ListRetainers returns a page of the retainers that match, sorted by ID; those
+// of one provider by owner, through an index.
+func (s State) ListRetainers(f market.RetainerFilter, p market.Page) ([]market.Retainer, string, error) {
+	match := func(r market.Retainer) bool {
+		return (f.State == 0 || r.State == f.State) && (f.Provider == "" || r.ID.Provider == f.Provider) && (f.Kind == "" || r.ID.Kind == f.Kind)
+	}
+	if f.Provider == "" || f.Owner != "" {
+		prefix := orderParts(nil, f.Owner, 0, 0, 0)
+		if f.Provider != "" {
+			prefix = f.Provider.AppendKey(prefix)
+		}
+		return listing[market.Retainer]{
+			prefix: prefix,
+			rows:   direct(s.Retainers, func(r market.Retainer) market.RetainerID { return r.ID }),
+			match:  match,
+		}.page(p)
+	}
+	kind := RefProviderRetainer
+	if f.State == market.RetainerOpen {
+		kind = RefOpenRetainer
+	}
+	return listing[market.Retainer]{
+		prefix: refPrefix(kind, f.Provider),
+		rows:   via(s.Refs, s.Retainers, func(r Ref) market.RetainerID { return r.Retainer }),
+		match:  match,
 	}.page(p)
 }
 

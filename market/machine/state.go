@@ -45,6 +45,7 @@ type State struct {
 	Leases       Table[market.LeaseID, market.Lease]
 	Accounts     Table[market.DeploymentID, market.Account]
 	Payments     Table[market.LeaseID, market.Payment]
+	Retainers    Table[market.RetainerID, market.Retainer]
 	Providers    Table[market.Address, market.Provider]
 	Certificates Table[market.CertificateID, market.Certificate]
 	Audits       Table[market.AuditID, market.Audit]
@@ -73,6 +74,12 @@ const (
 	// TimerAccount settles an account: where its funds run out, or to close the
 	// leases it cannot pay when its grace ends.
 	TimerAccount TimerKind = 2
+	// TimerScale drops a request to scale that was not answered.
+	TimerScale TimerKind = 3
+	// TimerNotice closes a lease whose notice is over.
+	TimerNotice TimerKind = 4
+	// TimerRetainer settles a retainer where it runs dry or expires.
+	TimerRetainer TimerKind = 5
 )
 
 // Timer is an entry of the queue of things the market does by itself.
@@ -80,8 +87,11 @@ type Timer struct {
 	// Height is when it is due, at the end of that block.
 	Height int64     `json:"height"`
 	Kind   TimerKind `json:"kind"`
-	// ID is the order; for an account only its deployment part is set.
+	// ID is the order; for an account only its deployment part is set, for a
+	// retainer nothing.
 	ID market.OrderID `json:"id"`
+	// Retainer is set for retainers only.
+	Retainer market.RetainerID `json:"retainer,omitzero"`
 }
 
 // RefKind says what an index is for. Do not renumber.
@@ -99,12 +109,18 @@ const (
 	RefLiveBid RefKind = 4
 	// RefProviderBid lists all bids, by provider.
 	RefProviderBid RefKind = 5
+	// RefOpenRetainer lists retainers in state open, by provider.
+	RefOpenRetainer RefKind = 6
+	// RefProviderRetainer lists all retainers, by provider.
+	RefProviderRetainer RefKind = 7
 )
 
 // Ref is an entry of an index: the ID of what it points to.
 type Ref struct {
 	Kind RefKind        `json:"kind"`
 	ID   market.LeaseID `json:"id"`
+	// Retainer is set, and ID is not, for retainers.
+	Retainer market.RetainerID `json:"retainer,omitzero"`
 }
 
 // Bank moves money between accounts and the market's pot, in which the market

@@ -9,12 +9,12 @@ import (
 func (m *Machine) addTimer(t Timer) error { return m.Timers.Set(t, t) }
 
 func (m *Machine) addRef(kind RefKind, id market.LeaseID) error {
-	r := Ref{kind, id}
+	r := Ref{Kind: kind, ID: id}
 	return m.Refs.Set(r, r)
 }
 
 func (m *Machine) dropRef(kind RefKind, id market.LeaseID) error {
-	return m.Refs.Delete(Ref{kind, id})
+	return m.Refs.Delete(Ref{Kind: kind, ID: id})
 }
 
 // fire removes a timer and does what it is for.
@@ -31,6 +31,12 @@ func (m *Machine) fire(at Moment, t Timer) error {
 		return m.expireOrder(at, t)
 	case TimerAccount:
 		return m.settleAccount(at, t)
+	case TimerScale:
+		return m.lapseScale(t)
+	case TimerNotice:
+		return m.endNotice(at, t)
+	case TimerRetainer:
+		return m.settleRetainer(at, t)
 	default:
 		return fmt.Errorf("machine: timer of kind %d: %w", t.Kind, market.ErrInvalid)
 	}

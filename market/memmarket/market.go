@@ -150,6 +150,7 @@ func newState(j *journal) machine.State {
 		Leases:       newTable[market.LeaseID, market.Lease]("lease", j),
 		Accounts:     newTable[market.DeploymentID, market.Account]("account", j),
 		Payments:     newTable[market.LeaseID, market.Payment]("payment", j),
+		Retainers:    newTable[market.RetainerID, market.Retainer]("retainer", j),
 		Providers:    newTable[market.Address, market.Provider]("provider", j),
 		Certificates: newTable[market.CertificateID, market.Certificate]("certificate", j),
 		Audits:       newTable[market.AuditID, market.Audit]("audit", j),
@@ -307,10 +308,11 @@ func cloneGenesis(g machine.Genesis) machine.Genesis {
 	g.Deployments = slices.Clone(g.Deployments)
 	g.Groups = cloneAll(g.Groups, market.Group.Clone)
 	g.Orders = cloneAll(g.Orders, market.Order.Clone)
-	g.Bids = slices.Clone(g.Bids)
-	g.Leases = slices.Clone(g.Leases)
+	g.Bids = cloneAll(g.Bids, market.Bid.Clone)
+	g.Leases = cloneAll(g.Leases, market.Lease.Clone)
 	g.Accounts = cloneAll(g.Accounts, market.Account.Clone)
 	g.Payments = slices.Clone(g.Payments)
+	g.Retainers = slices.Clone(g.Retainers)
 	g.Providers = cloneAll(g.Providers, market.Provider.Clone)
 	g.Certificates = cloneAll(g.Certificates, market.Certificate.Clone)
 	g.Audits = cloneAll(g.Audits, market.Audit.Clone)

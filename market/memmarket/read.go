@@ -108,27 +108,37 @@ func (c *Client) Orders(ctx context.Context, f market.OrderFilter, p market.Page
 
 // Bid implements [market.OrderReader].
 func (c *Client) Bid(ctx context.Context, id market.BidID) (market.Bid, error) {
-	return one(ctx, c, func(s machine.State) machine.Table[market.BidID, market.Bid] { return s.Bids }, id, same)
+	return one(ctx, c, func(s machine.State) machine.Table[market.BidID, market.Bid] { return s.Bids }, id, market.Bid.Clone)
 }
 
 // Bids implements [market.OrderReader].
 func (c *Client) Bids(ctx context.Context, f market.BidFilter, p market.Page) ([]market.Bid, string, error) {
-	return list(ctx, c, func(s machine.State) ([]market.Bid, string, error) { return s.ListBids(f, p) }, same)
+	return list(ctx, c, func(s machine.State) ([]market.Bid, string, error) { return s.ListBids(f, p) }, market.Bid.Clone)
 }
 
 // Lease implements [market.LeaseReader].
 func (c *Client) Lease(ctx context.Context, id market.LeaseID) (market.Lease, error) {
-	return one(ctx, c, func(s machine.State) machine.Table[market.LeaseID, market.Lease] { return s.Leases }, id, same)
+	return one(ctx, c, func(s machine.State) machine.Table[market.LeaseID, market.Lease] { return s.Leases }, id, market.Lease.Clone)
 }
 
 // Leases implements [market.LeaseReader].
 func (c *Client) Leases(ctx context.Context, f market.LeaseFilter, p market.Page) ([]market.Lease, string, error) {
-	return list(ctx, c, func(s machine.State) ([]market.Lease, string, error) { return s.ListLeases(f, p) }, same)
+	return list(ctx, c, func(s machine.State) ([]market.Lease, string, error) { return s.ListLeases(f, p) }, market.Lease.Clone)
 }
 
 // Payment implements [market.LeaseReader].
 func (c *Client) Payment(ctx context.Context, id market.LeaseID) (market.Payment, error) {
 	return one(ctx, c, func(s machine.State) machine.Table[market.LeaseID, market.Payment] { return s.Payments }, id, same)
+}
+
+// Retainer implements [market.RetainerReader].
+func (c *Client) Retainer(ctx context.Context, id market.RetainerID) (market.Retainer, error) {
+	return one(ctx, c, func(s machine.State) machine.Table[market.RetainerID, market.Retainer] { return s.Retainers }, id, same)
+}
+
+// Retainers implements [market.RetainerReader].
+func (c *Client) Retainers(ctx context.Context, f market.RetainerFilter, p market.Page) ([]market.Retainer, string, error) {
+	return list(ctx, c, func(s machine.State) ([]market.Retainer, string, error) { return s.ListRetainers(f, p) }, same)
 }
 
 // Provider implements [market.RegistryReader].

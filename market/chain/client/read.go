@@ -120,7 +120,7 @@ func (c *Client) Lease(ctx context.Context, id market.LeaseID) (market.Lease, er
 func (c *Client) Leases(ctx context.Context, f market.LeaseFilter, p market.Page) ([]market.Lease, string, error) {
 	r, err := c.query.Leases(ctx, &marketpb.QueryLeasesRequest{
 		Owner: string(f.Owner), Dseq: f.DSeq, Gseq: f.GSeq, Oseq: f.OSeq, Provider: string(f.Provider),
-		State: marketpb.LeaseState(f.State), Pagination: pageOf(p),
+		State: marketpb.LeaseState(f.State), Live: f.Live, Pagination: pageOf(p),
 	})
 	return many("leases", r.GetLeases(), r.GetPagination(), err, marketpb.ToLease)
 }
@@ -130,6 +130,21 @@ func (c *Client) Payment(ctx context.Context, id market.LeaseID) (market.Payment
 	q := marketpb.QueryPaymentRequest(marketpb.FromBidID(id.Bid()))
 	r, err := c.query.Payment(ctx, &q)
 	return one("payment", r.GetPayment(), err, marketpb.ToPayment)
+}
+
+// Retainer implements [market.RetainerReader].
+func (c *Client) Retainer(ctx context.Context, id market.RetainerID) (market.Retainer, error) {
+	q := marketpb.QueryRetainerRequest(marketpb.FromRetainerID(id))
+	r, err := c.query.Retainer(ctx, &q)
+	return one("retainer", r.GetRetainer(), err, marketpb.ToRetainer)
+}
+
+// Retainers implements [market.RetainerReader].
+func (c *Client) Retainers(ctx context.Context, f market.RetainerFilter, p market.Page) ([]market.Retainer, string, error) {
+	r, err := c.query.Retainers(ctx, &marketpb.QueryRetainersRequest{
+		Owner: string(f.Owner), Provider: string(f.Provider), State: marketpb.RetainerState(f.State), Kind: f.Kind, Pagination: pageOf(p),
+	})
+	return many("retainers", r.GetRetainers(), r.GetPagination(), err, marketpb.ToRetainer)
 }
 
 // Provider implements [market.RegistryReader].

@@ -44,6 +44,9 @@ func fill(rt *rapid.T, v reflect.Value) {
 		for i := range v.NumField() {
 			fill(rt, v.Field(i))
 		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(rt, v.Elem())
 	case reflect.Slice:
 		n := rapid.IntRange(1, 3).Draw(rt, "length")
 		v.Set(reflect.MakeSlice(v.Type(), n, n))
@@ -99,6 +102,7 @@ func TestEveryFieldSurvivesTheWire(t *testing.T) {
 	roundTrip(t, marketpb.FromLease, marketpb.ToLease)
 	roundTrip(t, marketpb.FromAccount, marketpb.ToAccount)
 	roundTrip(t, marketpb.FromPayment, marketpb.ToPayment)
+	roundTrip(t, marketpb.FromRetainer, marketpb.ToRetainer)
 	roundTrip(t, marketpb.FromProvider, marketpb.ToProvider)
 	roundTrip(t, marketpb.FromCertificate, marketpb.ToCertificate)
 	roundTrip(t, marketpb.FromAudit, marketpb.ToAudit)
@@ -147,7 +151,8 @@ func messages() []market.Msg {
 		market.CloseGroup{}, market.PauseGroup{}, market.StartGroup{}, market.CreateBid{}, market.CloseBid{},
 		market.CreateLease{}, market.CloseLease{}, market.WithdrawLease{}, market.CreateProvider{},
 		market.UpdateProvider{}, market.DeleteProvider{}, market.CreateCertificate{}, market.RevokeCertificate{},
-		market.SignAudit{}, market.RevokeAudit{},
+		market.SignAudit{}, market.RevokeAudit{}, market.ScaleLease{}, market.ConfirmScale{}, market.DeclineScale{},
+		market.OpenRetainer{}, market.DepositRetainer{}, market.WithdrawRetainer{}, market.CloseRetainer{},
 	}
 }
 
@@ -185,10 +190,15 @@ func TestAMessageOfAnotherPackageIsInvalid(t *testing.T) {
 }
 
 func TestEveryEventSurvivesTheWire(t *testing.T) {
-	for kind := market.EventDeploymentCreated; kind <= market.EventAuditChanged; kind++ {
+	for kind := market.EventDeploymentCreated; kind <= market.EventRetainerClosed; kind++ {
 		t.Run(kind.String(), rapid.MakeCheck(func(rt *rapid.T) {
 			want := market.Event{Kind: kind}
-			fill(rt, reflect.ValueOf(&want.ID).Elem())
+			if kind >= market.EventRetainerOpened {
+				fill(rt, reflect.ValueOf(&want.Retainer).Elem())
+				want.ID.Owner, want.ID.Provider = want.Retainer.Owner, want.Retainer.Provider
+			} else {
+				fill(rt, reflect.ValueOf(&want.ID).Elem())
+			}
 			name, attributes := marketpb.FromEvent(want)
 			got, ok := marketpb.ToEvent(name, attributes)
 			require.True(rt, ok)

@@ -16,6 +16,8 @@ func eventNames() []string {
 		"", "DeploymentCreated", "DeploymentUpdated", "DeploymentClosed", "GroupStarted", "GroupPaused", "GroupClosed",
 		"OrderCreated", "OrderClosed", "BidCreated", "BidClosed", "LeaseCreated", "LeaseClosed", "AccountDeposited",
 		"AccountOverdrawn", "PaymentWithdrawn", "ProviderChanged", "CertificateChanged", "AuditChanged",
+		"LeaseClosing", "ScaleRequested", "ScaleConfirmed", "ScaleDropped",
+		"RetainerOpened", "RetainerDeposited", "RetainerWithdrawn", "RetainerClosed",
 	}
 }
 
@@ -28,6 +30,14 @@ func FromEvent(e market.Event) (kind string, attributes []EventAttribute) {
 	names := eventNames()
 	if e.Kind == 0 || int(e.Kind) >= len(names) {
 		return EventPrefix + "Unknown" + strconv.Itoa(int(e.Kind)), nil
+	}
+	if r := e.Retainer; r != (market.RetainerID{}) {
+		return EventPrefix + names[e.Kind], []EventAttribute{
+			{"kind", strconv.Quote(r.Kind)},
+			{"name", strconv.Quote(r.Name)},
+			{"owner", strconv.Quote(string(r.Owner))},
+			{"provider", strconv.Quote(string(r.Provider))},
+		}
 	}
 	return EventPrefix + names[e.Kind], []EventAttribute{
 		{"dseq", strconv.Quote(strconv.FormatUint(e.ID.DSeq, 10))},
@@ -47,15 +57,18 @@ func ToEvent(kind string, attributes []EventAttribute) (market.Event, bool) {
 	}
 	for i, n := range eventNames() {
 		if n == name {
-			parts, ok := readParts(attributes)
-			return market.Event{Kind: market.EventKind(i), ID: parts.Bid().Lease()}, ok
+			e, ok := readParts(attributes)
+			e.Kind = market.EventKind(i)
+			return e, ok
 		}
 	}
 	return market.Event{}, false
 }
 
-func readParts(attributes []EventAttribute) (IDParts, bool) {
+// readParts reads the IDs of an event.
+func readParts(attributes []EventAttribute) (market.Event, bool) {
 	var p IDParts
+	var kind, thing string
 	for _, a := range attributes {
 		value := strings.Trim(a.Value, `"`)
 		var err error
@@ -65,6 +78,10 @@ func readParts(attributes []EventAttribute) (IDParts, bool) {
 			p.Owner = value
 		case "provider":
 			p.Provider = value
+		case "kind":
+			kind = value
+		case "name":
+			thing = value
 		case "dseq":
 			p.Dseq, err = strconv.ParseUint(value, 10, 64)
 		case "gseq":
@@ -75,8 +92,12 @@ func readParts(attributes []EventAttribute) (IDParts, bool) {
 			p.Oseq = uint32(n)
 		}
 		if err != nil {
-			return IDParts{}, false
+			return market.Event{}, false
 		}
 	}
-	return p, true
+	e := market.Event{ID: p.Bid().Lease()}
+	if kind != "" {
+		e.Retainer = market.RetainerID{Owner: e.ID.Owner, Provider: e.ID.Provider, Kind: kind, Name: thing}
+	}
+	return e, true
 }

@@ -1408,6 +1408,590 @@ func (m *EventAuditChanged) GetProvider() string {
 	return ""
 }
 
+// EventLeaseClosing: the lease's provider gave notice.
+type EventLeaseClosing struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Dseq     uint64 `protobuf:"varint,2,opt,name=dseq,proto3" json:"dseq,omitempty"`
+	Gseq     uint32 `protobuf:"varint,3,opt,name=gseq,proto3" json:"gseq,omitempty"`
+	Oseq     uint32 `protobuf:"varint,4,opt,name=oseq,proto3" json:"oseq,omitempty"`
+	Provider string `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
+}
+
+func (m *EventLeaseClosing) Reset()         { *m = EventLeaseClosing{} }
+func (m *EventLeaseClosing) String() string { return proto.CompactTextString(m) }
+func (*EventLeaseClosing) ProtoMessage()    {}
+func (*EventLeaseClosing) Descriptor() ([]byte, []int) {
+	return fileDescriptor_b2a0c4af4c38b545, []int{18}
+}
+func (m *EventLeaseClosing) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *EventLeaseClosing) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_EventLeaseClosing.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *EventLeaseClosing) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_EventLeaseClosing.Merge(m, src)
+}
+func (m *EventLeaseClosing) XXX_Size() int {
+	return m.Size()
+}
+func (m *EventLeaseClosing) XXX_DiscardUnknown() {
+	xxx_messageInfo_EventLeaseClosing.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_EventLeaseClosing proto.InternalMessageInfo
+
+func (m *EventLeaseClosing) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *EventLeaseClosing) GetDseq() uint64 {
+	if m != nil {
+		return m.Dseq
+	}
+	return 0
+}
+
+func (m *EventLeaseClosing) GetGseq() uint32 {
+	if m != nil {
+		return m.Gseq
+	}
+	return 0
+}
+
+func (m *EventLeaseClosing) GetOseq() uint32 {
+	if m != nil {
+		return m.Oseq
+	}
+	return 0
+}
+
+func (m *EventLeaseClosing) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+// EventScaleRequested: the tenant asked for other counts.
+type EventScaleRequested struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Dseq     uint64 `protobuf:"varint,2,opt,name=dseq,proto3" json:"dseq,omitempty"`
+	Gseq     uint32 `protobuf:"varint,3,opt,name=gseq,proto3" json:"gseq,omitempty"`
+	Oseq     uint32 `protobuf:"varint,4,opt,name=oseq,proto3" json:"oseq,omitempty"`
+	Provider string `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
+}
+
+func (m *EventScaleRequested) Reset()         { *m = EventScaleRequested{} }
+func (m *EventScaleRequested) String() string { return proto.CompactTextString(m) }
+func (*EventScaleRequested) ProtoMessage()    {}
+func (*EventScaleRequested) Descriptor() ([]byte, []int) {
+	return fileDescriptor_b2a0c4af4c38b545, []int{19}
+}
+func (m *EventScaleRequested) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *EventScaleRequested) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_EventScaleRequested.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *EventScaleRequested) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_EventScaleRequested.Merge(m, src)
+}
+func (m *EventScaleRequested) XXX_Size() int {
+	return m.Size()
+}
+func (m *EventScaleRequested) XXX_DiscardUnknown() {
+	xxx_messageInfo_EventScaleRequested.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_EventScaleRequested proto.InternalMessageInfo
+
+func (m *EventScaleRequested) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *EventScaleRequested) GetDseq() uint64 {
+	if m != nil {
+		return m.Dseq
+	}
+	return 0
+}
+
+func (m *EventScaleRequested) GetGseq() uint32 {
+	if m != nil {
+		return m.Gseq
+	}
+	return 0
+}
+
+func (m *EventScaleRequested) GetOseq() uint32 {
+	if m != nil {
+		return m.Oseq
+	}
+	return 0
+}
+
+func (m *EventScaleRequested) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+// EventScaleConfirmed: counts and price have changed.
+type EventScaleConfirmed struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Dseq     uint64 `protobuf:"varint,2,opt,name=dseq,proto3" json:"dseq,omitempty"`
+	Gseq     uint32 `protobuf:"varint,3,opt,name=gseq,proto3" json:"gseq,omitempty"`
+	Oseq     uint32 `protobuf:"varint,4,opt,name=oseq,proto3" json:"oseq,omitempty"`
+	Provider string `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
+}
+
+func (m *EventScaleConfirmed) Reset()         { *m = EventScaleConfirmed{} }
+func (m *EventScaleConfirmed) String() string { return proto.CompactTextString(m) }
+func (*EventScaleConfirmed) ProtoMessage()    {}
+func (*EventScaleConfirmed) Descriptor() ([]byte, []int) {
+	return fileDescriptor_b2a0c4af4c38b545, []int{20}
+}
+func (m *EventScaleConfirmed) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *EventScaleConfirmed) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_EventScaleConfirmed.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *EventScaleConfirmed) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_EventScaleConfirmed.Merge(m, src)
+}
+func (m *EventScaleConfirmed) XXX_Size() int {
+	return m.Size()
+}
+func (m *EventScaleConfirmed) XXX_DiscardUnknown() {
+	xxx_messageInfo_EventScaleConfirmed.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_EventScaleConfirmed proto.InternalMessageInfo
+
+func (m *EventScaleConfirmed) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *EventScaleConfirmed) GetDseq() uint64 {
+	if m != nil {
+		return m.Dseq
+	}
+	return 0
+}
+
+func (m *EventScaleConfirmed) GetGseq() uint32 {
+	if m != nil {
+		return m.Gseq
+	}
+	return 0
+}
+
+func (m *EventScaleConfirmed) GetOseq() uint32 {
+	if m != nil {
+		return m.Oseq
+	}
+	return 0
+}
+
+func (m *EventScaleConfirmed) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+// EventScaleDropped: a request to scale was declined, taken back, or it lapsed.
+type EventScaleDropped struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Dseq     uint64 `protobuf:"varint,2,opt,name=dseq,proto3" json:"dseq,omitempty"`
+	Gseq     uint32 `protobuf:"varint,3,opt,name=gseq,proto3" json:"gseq,omitempty"`
+	Oseq     uint32 `protobuf:"varint,4,opt,name=oseq,proto3" json:"oseq,omitempty"`
+	Provider string `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
+}
+
+func (m *EventScaleDropped) Reset()         { *m = EventScaleDropped{} }
+func (m *EventScaleDropped) String() string { return proto.CompactTextString(m) }
+func (*EventScaleDropped) ProtoMessage()    {}
+func (*EventScaleDropped) Descriptor() ([]byte, []int) {
+	return fileDescriptor_b2a0c4af4c38b545, []int{21}
+}
+func (m *EventScaleDropped) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *EventScaleDropped) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_EventScaleDropped.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *EventScaleDropped) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_EventScaleDropped.Merge(m, src)
+}
+func (m *EventScaleDropped) XXX_Size() int {
+	return m.Size()
+}
+func (m *EventScaleDropped) XXX_DiscardUnknown() {
+	xxx_messageInfo_EventScaleDropped.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_EventScaleDropped proto.InternalMessageInfo
+
+func (m *EventScaleDropped) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *EventScaleDropped) GetDseq() uint64 {
+	if m != nil {
+		return m.Dseq
+	}
+	return 0
+}
+
+func (m *EventScaleDropped) GetGseq() uint32 {
+	if m != nil {
+		return m.Gseq
+	}
+	return 0
+}
+
+func (m *EventScaleDropped) GetOseq() uint32 {
+	if m != nil {
+		return m.Oseq
+	}
+	return 0
+}
+
+func (m *EventScaleDropped) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+// EventRetainerOpened: the retainer was opened.
+type EventRetainerOpened struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	Kind     string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name     string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+}
+
+func (m *EventRetainerOpened) Reset()         { *m = EventRetainerOpened{} }
+func (m *EventRetainerOpened) String() string { return proto.CompactTextString(m) }
+func (*EventRetainerOpened) ProtoMessage()    {}
+func (*EventRetainerOpened) Descriptor() ([]byte, []int) {
+	return fileDescriptor_b2a0c4af4c38b545, []int{22}
+}
+func (m *EventRetainerOpened) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *EventRetainerOpened) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_EventRetainerOpened.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *EventRetainerOpened) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_EventRetainerOpened.Merge(m, src)
+}
+func (m *EventRetainerOpened) XXX_Size() int {
+	return m.Size()
+}
+func (m *EventRetainerOpened) XXX_DiscardUnknown() {
+	xxx_messageInfo_EventRetainerOpened.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_EventRetainerOpened proto.InternalMessageInfo
+
+func (m *EventRetainerOpened) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *EventRetainerOpened) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+func (m *EventRetainerOpened) GetKind() string {
+	if m != nil {
+		return m.Kind
+	}
+	return ""
+}
+
+func (m *EventRetainerOpened) GetName() string {
+	if m != nil {
+		return m.Name
+	}
+	return ""
+}
+
+// EventRetainerDeposited: the retainer was deposited to.
+type EventRetainerDeposited struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	Kind     string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name     string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+}
+
+func (m *EventRetainerDeposited) Reset()         { *m = EventRetainerDeposited{} }
+func (m *EventRetainerDeposited) String() string { return proto.CompactTextString(m) }
+func (*EventRetainerDeposited) ProtoMessage()    {}
+func (*EventRetainerDeposited) Descriptor() ([]byte, []int) {
+	return fileDescriptor_b2a0c4af4c38b545, []int{23}
+}
+func (m *EventRetainerDeposited) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *EventRetainerDeposited) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_EventRetainerDeposited.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *EventRetainerDeposited) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_EventRetainerDeposited.Merge(m, src)
+}
+func (m *EventRetainerDeposited) XXX_Size() int {
+	return m.Size()
+}
+func (m *EventRetainerDeposited) XXX_DiscardUnknown() {
+	xxx_messageInfo_EventRetainerDeposited.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_EventRetainerDeposited proto.InternalMessageInfo
+
+func (m *EventRetainerDeposited) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *EventRetainerDeposited) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+func (m *EventRetainerDeposited) GetKind() string {
+	if m != nil {
+		return m.Kind
+	}
+	return ""
+}
+
+func (m *EventRetainerDeposited) GetName() string {
+	if m != nil {
+		return m.Name
+	}
+	return ""
+}
+
+// EventRetainerWithdrawn: the retainer was withdrawn from.
+type EventRetainerWithdrawn struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	Kind     string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name     string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+}
+
+func (m *EventRetainerWithdrawn) Reset()         { *m = EventRetainerWithdrawn{} }
+func (m *EventRetainerWithdrawn) String() string { return proto.CompactTextString(m) }
+func (*EventRetainerWithdrawn) ProtoMessage()    {}
+func (*EventRetainerWithdrawn) Descriptor() ([]byte, []int) {
+	return fileDescriptor_b2a0c4af4c38b545, []int{24}
+}
+func (m *EventRetainerWithdrawn) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *EventRetainerWithdrawn) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_EventRetainerWithdrawn.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *EventRetainerWithdrawn) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_EventRetainerWithdrawn.Merge(m, src)
+}
+func (m *EventRetainerWithdrawn) XXX_Size() int {
+	return m.Size()
+}
+func (m *EventRetainerWithdrawn) XXX_DiscardUnknown() {
+	xxx_messageInfo_EventRetainerWithdrawn.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_EventRetainerWithdrawn proto.InternalMessageInfo
+
+func (m *EventRetainerWithdrawn) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *EventRetainerWithdrawn) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+func (m *EventRetainerWithdrawn) GetKind() string {
+	if m != nil {
+		return m.Kind
+	}
+	return ""
+}
+
+func (m *EventRetainerWithdrawn) GetName() string {
+	if m != nil {
+		return m.Name
+	}
+	return ""
+}
+
+// EventRetainerClosed: the retainer was closed.
+type EventRetainerClosed struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	Kind     string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name     string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+}
+
+func (m *EventRetainerClosed) Reset()         { *m = EventRetainerClosed{} }
+func (m *EventRetainerClosed) String() string { return proto.CompactTextString(m) }
+func (*EventRetainerClosed) ProtoMessage()    {}
+func (*EventRetainerClosed) Descriptor() ([]byte, []int) {
+	return fileDescriptor_b2a0c4af4c38b545, []int{25}
+}
+func (m *EventRetainerClosed) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *EventRetainerClosed) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_EventRetainerClosed.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *EventRetainerClosed) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_EventRetainerClosed.Merge(m, src)
+}
+func (m *EventRetainerClosed) XXX_Size() int {
+	return m.Size()
+}
+func (m *EventRetainerClosed) XXX_DiscardUnknown() {
+	xxx_messageInfo_EventRetainerClosed.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_EventRetainerClosed proto.InternalMessageInfo
+
+func (m *EventRetainerClosed) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *EventRetainerClosed) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+func (m *EventRetainerClosed) GetKind() string {
+	if m != nil {
+		return m.Kind
+	}
+	return ""
+}
+
+func (m *EventRetainerClosed) GetName() string {
+	if m != nil {
+		return m.Name
+	}
+	return ""
+}
+
 func init() {
 	proto.RegisterType((*EventDeploymentCreated)(nil), "moorage.market.v1.EventDeploymentCreated")
 	proto.RegisterType((*EventDeploymentUpdated)(nil), "moorage.market.v1.EventDeploymentUpdated")
@@ -1427,38 +2011,53 @@ func init() {
 	proto.RegisterType((*EventProviderChanged)(nil), "moorage.market.v1.EventProviderChanged")
 	proto.RegisterType((*EventCertificateChanged)(nil), "moorage.market.v1.EventCertificateChanged")
 	proto.RegisterType((*EventAuditChanged)(nil), "moorage.market.v1.EventAuditChanged")
+	proto.RegisterType((*EventLeaseClosing)(nil), "moorage.market.v1.EventLeaseClosing")
+	proto.RegisterType((*EventScaleRequested)(nil), "moorage.market.v1.EventScaleRequested")
+	proto.RegisterType((*EventScaleConfirmed)(nil), "moorage.market.v1.EventScaleConfirmed")
+	proto.RegisterType((*EventScaleDropped)(nil), "moorage.market.v1.EventScaleDropped")
+	proto.RegisterType((*EventRetainerOpened)(nil), "moorage.market.v1.EventRetainerOpened")
+	proto.RegisterType((*EventRetainerDeposited)(nil), "moorage.market.v1.EventRetainerDeposited")
+	proto.RegisterType((*EventRetainerWithdrawn)(nil), "moorage.market.v1.EventRetainerWithdrawn")
+	proto.RegisterType((*EventRetainerClosed)(nil), "moorage.market.v1.EventRetainerClosed")
 }
 
 func init() { proto.RegisterFile("moorage/market/v1/event.proto", fileDescriptor_b2a0c4af4c38b545) }
 
 var fileDescriptor_b2a0c4af4c38b545 = []byte{
-	// 402 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xc4, 0x96, 0xcd, 0x4a, 0xc3, 0x40,
-	0x10, 0xc7, 0xbb, 0xda, 0x8a, 0x2e, 0xf8, 0xd1, 0x50, 0xb5, 0x08, 0x86, 0xe2, 0xa9, 0x17, 0x13,
-	0x8a, 0xbe, 0x40, 0x5b, 0xc5, 0x8b, 0xd8, 0x52, 0x11, 0xc1, 0xdb, 0x36, 0x3b, 0x26, 0x8b, 0x4d,
-	0x36, 0x6e, 0x36, 0x29, 0x5e, 0xfc, 0x00, 0x3f, 0xae, 0x3e, 0x96, 0xc7, 0x1e, 0x3d, 0x4a, 0xfb,
-	0x22, 0x92, 0x4d, 0x88, 0x50, 0x3c, 0x77, 0x6f, 0x33, 0xff, 0x0d, 0xe1, 0xc7, 0x7f, 0x67, 0x66,
-	0x07, 0xef, 0xfb, 0x9c, 0x0b, 0xe2, 0x82, 0xed, 0x13, 0x71, 0x07, 0xd2, 0x4e, 0x5a, 0x36, 0x24,
-	0x10, 0x48, 0x2b, 0x14, 0x5c, 0x72, 0xa3, 0x9a, 0x1f, 0x5b, 0xd9, 0xb1, 0x95, 0xb4, 0x0e, 0xde,
-	0x11, 0xde, 0x39, 0x4d, 0x3f, 0x39, 0x81, 0x70, 0xc4, 0x1f, 0x7c, 0x08, 0x64, 0x57, 0x00, 0x91,
-	0x40, 0x8d, 0x1a, 0xae, 0xf0, 0x71, 0x00, 0xa2, 0x8e, 0x1a, 0xa8, 0xb9, 0x36, 0xc8, 0x12, 0xc3,
-	0xc0, 0x65, 0x1a, 0xc1, 0x7d, 0x7d, 0xa9, 0x81, 0x9a, 0xe5, 0x81, 0x8a, 0x53, 0xcd, 0x4d, 0xb5,
-	0xe5, 0x06, 0x6a, 0xae, 0x0f, 0x54, 0x9c, 0x6a, 0x3c, 0xd5, 0xca, 0x99, 0x96, 0xc6, 0xc6, 0x1e,
-	0x5e, 0x0d, 0x05, 0x4f, 0x18, 0x05, 0x51, 0xaf, 0xa8, 0x9f, 0x16, 0xf9, 0x7f, 0x20, 0x57, 0x21,
-	0xd5, 0x00, 0xf2, 0x86, 0xf0, 0xf6, 0xbc, 0x23, 0x23, 0x1e, 0x2d, 0x9c, 0xe3, 0x05, 0xe1, 0xaa,
-	0xe2, 0x38, 0x13, 0x3c, 0x0e, 0x2f, 0x25, 0x11, 0x8b, 0xf7, 0xe2, 0x19, 0xe1, 0xad, 0x3f, 0x86,
-	0x3e, 0x89, 0x23, 0xcd, 0x08, 0x7a, 0x6f, 0xa2, 0x27, 0x28, 0x08, 0x3d, 0xed, 0x51, 0xd8, 0x90,
-	0x31, 0xe8, 0xb0, 0xe1, 0x09, 0x6f, 0x2a, 0x82, 0x0e, 0xa3, 0x7a, 0x3c, 0x78, 0xc4, 0x1b, 0x05,
-	0x80, 0xd6, 0x3a, 0x38, 0x07, 0x12, 0x81, 0xe6, 0x3a, 0xc8, 0x18, 0x74, 0xd8, 0x50, 0x0c, 0xc8,
-	0xb6, 0xe3, 0xf0, 0x58, 0xcd, 0x49, 0x1e, 0x31, 0xa9, 0x9d, 0xa3, 0x97, 0x80, 0xa0, 0x82, 0x8c,
-	0x03, 0x5d, 0x1c, 0x7d, 0xa2, 0x5e, 0x8b, 0x6b, 0x26, 0x3d, 0x1d, 0x1c, 0xaf, 0x08, 0xd7, 0x32,
-	0x8e, 0x5c, 0xe9, 0x7a, 0x24, 0x70, 0x17, 0x7e, 0x2d, 0x1f, 0x08, 0xef, 0x2a, 0x8c, 0x2e, 0x08,
-	0xc9, 0x6e, 0x99, 0x43, 0x24, 0xe8, 0x21, 0x29, 0xfa, 0xb5, 0x1d, 0x53, 0x26, 0xb5, 0x30, 0x74,
-	0x2e, 0xbe, 0xa6, 0x26, 0x9a, 0x4c, 0x4d, 0xf4, 0x33, 0x35, 0xd1, 0xe7, 0xcc, 0x2c, 0x4d, 0x66,
-	0x66, 0xe9, 0x7b, 0x66, 0x96, 0x6e, 0x8e, 0x5d, 0x26, 0xbd, 0x78, 0x68, 0x39, 0xdc, 0xb7, 0xf3,
-	0xbd, 0xec, 0x90, 0x42, 0x62, 0xcf, 0xad, 0x70, 0x8e, 0x47, 0x58, 0x90, 0x27, 0xe1, 0x70, 0xb8,
-	0xa2, 0x36, 0xb9, 0xa3, 0xdf, 0x00, 0x00, 0x00, 0xff, 0xff, 0xa0, 0x68, 0x38, 0x16, 0xea, 0x09,
-	0x00, 0x00,
+	// 513 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xc4, 0x97, 0xcf, 0x6f, 0xd3, 0x30,
+	0x14, 0xc7, 0xeb, 0xd1, 0x21, 0x6a, 0x89, 0x1f, 0x0b, 0x03, 0x2a, 0x24, 0xa2, 0x6a, 0xa7, 0x5e,
+	0x68, 0x34, 0xc1, 0x3f, 0xb0, 0x75, 0x88, 0x0b, 0xa2, 0x53, 0x26, 0x84, 0xc4, 0xcd, 0x8d, 0xdf,
+	0x52, 0x6b, 0x8d, 0xed, 0xbd, 0x38, 0x99, 0xb8, 0xf0, 0x43, 0xfc, 0xba, 0xf2, 0x67, 0x71, 0xdc,
+	0x91, 0x23, 0x6a, 0xff, 0x11, 0x64, 0x27, 0x04, 0x56, 0x01, 0xbb, 0x6c, 0xf1, 0xed, 0xf9, 0xeb,
+	0xc8, 0xef, 0xa3, 0xaf, 0xfd, 0x9e, 0x63, 0xfa, 0x20, 0x53, 0x0a, 0x59, 0x0a, 0x51, 0xc6, 0xf0,
+	0x08, 0x4c, 0x54, 0x6e, 0x47, 0x50, 0x82, 0x34, 0x23, 0x8d, 0xca, 0xa8, 0x60, 0xa3, 0x9e, 0x1e,
+	0x55, 0xd3, 0xa3, 0x72, 0x7b, 0xeb, 0x33, 0xa1, 0x77, 0x9f, 0xd8, 0x4f, 0xf6, 0x40, 0xcf, 0xd5,
+	0xeb, 0x0c, 0xa4, 0x19, 0x23, 0x30, 0x03, 0x3c, 0xd8, 0xa4, 0xeb, 0xea, 0x44, 0x02, 0xf6, 0xc9,
+	0x80, 0x0c, 0x7b, 0x71, 0x35, 0x08, 0x02, 0xda, 0xe5, 0x39, 0x1c, 0xf7, 0xd7, 0x06, 0x64, 0xd8,
+	0x8d, 0x5d, 0x6c, 0xb5, 0xd4, 0x6a, 0x57, 0x06, 0x64, 0x78, 0x3d, 0x76, 0xb1, 0xd5, 0x94, 0xd5,
+	0xba, 0x95, 0x66, 0xe3, 0xe0, 0x3e, 0xbd, 0xa6, 0x51, 0x95, 0x82, 0x03, 0xf6, 0xd7, 0xdd, 0xa2,
+	0xcd, 0xf8, 0x6f, 0x20, 0x2f, 0x34, 0xf7, 0x00, 0xf2, 0x89, 0xd0, 0x3b, 0xab, 0x8e, 0xcc, 0x55,
+	0xde, 0x3a, 0xc7, 0x7b, 0x42, 0x37, 0x1c, 0xc7, 0x53, 0x54, 0x85, 0x3e, 0x30, 0x0c, 0xdb, 0xf7,
+	0xe2, 0x1d, 0xa1, 0xb7, 0x7e, 0x33, 0xec, 0xb3, 0x22, 0xf7, 0x8c, 0xe0, 0x77, 0x27, 0x26, 0xc8,
+	0x01, 0xfd, 0x94, 0x47, 0x63, 0x43, 0xc5, 0xe0, 0xc3, 0x86, 0xb7, 0xf4, 0xa6, 0x23, 0xd8, 0x15,
+	0xdc, 0x8f, 0x07, 0x6f, 0xe8, 0x8d, 0x06, 0xc0, 0xeb, 0x39, 0x78, 0x06, 0x2c, 0x07, 0xcf, 0xe7,
+	0xa0, 0x62, 0xf0, 0x61, 0x43, 0xd3, 0x20, 0x77, 0x92, 0x44, 0x15, 0xae, 0x4f, 0xaa, 0x5c, 0x18,
+	0xef, 0x1c, 0x93, 0x12, 0x90, 0x23, 0x3b, 0x91, 0xbe, 0x38, 0xf6, 0x99, 0xbb, 0x2d, 0x5e, 0x0a,
+	0x33, 0xf3, 0xc1, 0xf1, 0x91, 0xd0, 0xcd, 0x8a, 0xa3, 0x56, 0xc6, 0x33, 0x26, 0xd3, 0xd6, 0xb7,
+	0xe5, 0x0b, 0xa1, 0xf7, 0x1c, 0xc6, 0x18, 0xd0, 0x88, 0x43, 0x91, 0x30, 0x03, 0x7e, 0x48, 0x9a,
+	0x7a, 0xdd, 0x29, 0xb8, 0x30, 0x9e, 0x19, 0x9a, 0x7a, 0x15, 0x32, 0x6d, 0x99, 0xe1, 0x03, 0xa1,
+	0xb7, 0x1d, 0xc3, 0x41, 0xc2, 0xe6, 0x10, 0xc3, 0x71, 0x01, 0x79, 0xfb, 0xe5, 0x7a, 0x96, 0x62,
+	0xac, 0xe4, 0xa1, 0xc0, 0xcc, 0xdf, 0x7e, 0x38, 0x8a, 0x3d, 0x54, 0x5a, 0xb7, 0xce, 0xa0, 0x6a,
+	0x23, 0x62, 0x30, 0x4c, 0x48, 0xc0, 0x89, 0x06, 0xf9, 0x4f, 0x88, 0x3f, 0x17, 0x5a, 0x3b, 0xbb,
+	0x90, 0x4d, 0x7c, 0x24, 0x24, 0x77, 0x30, 0xbd, 0xd8, 0xc5, 0x56, 0x93, 0x2c, 0x03, 0x07, 0xd3,
+	0x8b, 0x5d, 0xbc, 0x85, 0xf5, 0xaf, 0xf5, 0xaf, 0x84, 0xe7, 0x75, 0xec, 0xcb, 0xc8, 0x79, 0x5e,
+	0x57, 0xbc, 0x88, 0x9c, 0xab, 0xc6, 0xfe, 0xf7, 0x7a, 0xbc, 0x80, 0x84, 0xbb, 0xcf, 0xbf, 0x2d,
+	0x42, 0x72, 0xba, 0x08, 0xc9, 0x8f, 0x45, 0x48, 0xbe, 0x2e, 0xc3, 0xce, 0xe9, 0x32, 0xec, 0x7c,
+	0x5f, 0x86, 0x9d, 0x57, 0x8f, 0x53, 0x61, 0x66, 0xc5, 0x74, 0x94, 0xa8, 0x2c, 0xaa, 0x5f, 0x5d,
+	0x0f, 0x39, 0x94, 0xd1, 0xca, 0x03, 0x2d, 0x99, 0x31, 0x21, 0xeb, 0x81, 0x9e, 0x4e, 0xaf, 0xba,
+	0x77, 0xda, 0xa3, 0x9f, 0x01, 0x00, 0x00, 0xff, 0xff, 0xc5, 0xbb, 0xf0, 0xa6, 0xc8, 0x0d, 0x00,
+	0x00,
 }
 
 func (m *EventDeploymentCreated) Marshal() (dAtA []byte, err error) {
@@ -2397,6 +2996,418 @@ func (m *EventAuditChanged) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+func (m *EventLeaseClosing) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *EventLeaseClosing) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *EventLeaseClosing) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if m.Oseq != 0 {
+		i = encodeVarintEvent(dAtA, i, uint64(m.Oseq))
+		i--
+		dAtA[i] = 0x20
+	}
+	if m.Gseq != 0 {
+		i = encodeVarintEvent(dAtA, i, uint64(m.Gseq))
+		i--
+		dAtA[i] = 0x18
+	}
+	if m.Dseq != 0 {
+		i = encodeVarintEvent(dAtA, i, uint64(m.Dseq))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *EventScaleRequested) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *EventScaleRequested) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *EventScaleRequested) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if m.Oseq != 0 {
+		i = encodeVarintEvent(dAtA, i, uint64(m.Oseq))
+		i--
+		dAtA[i] = 0x20
+	}
+	if m.Gseq != 0 {
+		i = encodeVarintEvent(dAtA, i, uint64(m.Gseq))
+		i--
+		dAtA[i] = 0x18
+	}
+	if m.Dseq != 0 {
+		i = encodeVarintEvent(dAtA, i, uint64(m.Dseq))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *EventScaleConfirmed) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *EventScaleConfirmed) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *EventScaleConfirmed) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if m.Oseq != 0 {
+		i = encodeVarintEvent(dAtA, i, uint64(m.Oseq))
+		i--
+		dAtA[i] = 0x20
+	}
+	if m.Gseq != 0 {
+		i = encodeVarintEvent(dAtA, i, uint64(m.Gseq))
+		i--
+		dAtA[i] = 0x18
+	}
+	if m.Dseq != 0 {
+		i = encodeVarintEvent(dAtA, i, uint64(m.Dseq))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *EventScaleDropped) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *EventScaleDropped) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *EventScaleDropped) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if m.Oseq != 0 {
+		i = encodeVarintEvent(dAtA, i, uint64(m.Oseq))
+		i--
+		dAtA[i] = 0x20
+	}
+	if m.Gseq != 0 {
+		i = encodeVarintEvent(dAtA, i, uint64(m.Gseq))
+		i--
+		dAtA[i] = 0x18
+	}
+	if m.Dseq != 0 {
+		i = encodeVarintEvent(dAtA, i, uint64(m.Dseq))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *EventRetainerOpened) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *EventRetainerOpened) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *EventRetainerOpened) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Name) > 0 {
+		i -= len(m.Name)
+		copy(dAtA[i:], m.Name)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Name)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.Kind) > 0 {
+		i -= len(m.Kind)
+		copy(dAtA[i:], m.Kind)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Kind)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *EventRetainerDeposited) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *EventRetainerDeposited) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *EventRetainerDeposited) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Name) > 0 {
+		i -= len(m.Name)
+		copy(dAtA[i:], m.Name)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Name)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.Kind) > 0 {
+		i -= len(m.Kind)
+		copy(dAtA[i:], m.Kind)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Kind)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *EventRetainerWithdrawn) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *EventRetainerWithdrawn) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *EventRetainerWithdrawn) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Name) > 0 {
+		i -= len(m.Name)
+		copy(dAtA[i:], m.Name)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Name)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.Kind) > 0 {
+		i -= len(m.Kind)
+		copy(dAtA[i:], m.Kind)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Kind)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *EventRetainerClosed) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *EventRetainerClosed) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *EventRetainerClosed) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Name) > 0 {
+		i -= len(m.Name)
+		copy(dAtA[i:], m.Name)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Name)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.Kind) > 0 {
+		i -= len(m.Kind)
+		copy(dAtA[i:], m.Kind)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Kind)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintEvent(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
 func encodeVarintEvent(dAtA []byte, offset int, v uint64) int {
 	offset -= sovEvent(v)
 	base := offset
@@ -2870,6 +3881,210 @@ func (m *EventAuditChanged) Size() (n int) {
 		n += 1 + sovEvent(uint64(m.Oseq))
 	}
 	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	return n
+}
+
+func (m *EventLeaseClosing) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	if m.Dseq != 0 {
+		n += 1 + sovEvent(uint64(m.Dseq))
+	}
+	if m.Gseq != 0 {
+		n += 1 + sovEvent(uint64(m.Gseq))
+	}
+	if m.Oseq != 0 {
+		n += 1 + sovEvent(uint64(m.Oseq))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	return n
+}
+
+func (m *EventScaleRequested) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	if m.Dseq != 0 {
+		n += 1 + sovEvent(uint64(m.Dseq))
+	}
+	if m.Gseq != 0 {
+		n += 1 + sovEvent(uint64(m.Gseq))
+	}
+	if m.Oseq != 0 {
+		n += 1 + sovEvent(uint64(m.Oseq))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	return n
+}
+
+func (m *EventScaleConfirmed) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	if m.Dseq != 0 {
+		n += 1 + sovEvent(uint64(m.Dseq))
+	}
+	if m.Gseq != 0 {
+		n += 1 + sovEvent(uint64(m.Gseq))
+	}
+	if m.Oseq != 0 {
+		n += 1 + sovEvent(uint64(m.Oseq))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	return n
+}
+
+func (m *EventScaleDropped) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	if m.Dseq != 0 {
+		n += 1 + sovEvent(uint64(m.Dseq))
+	}
+	if m.Gseq != 0 {
+		n += 1 + sovEvent(uint64(m.Gseq))
+	}
+	if m.Oseq != 0 {
+		n += 1 + sovEvent(uint64(m.Oseq))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	return n
+}
+
+func (m *EventRetainerOpened) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	l = len(m.Kind)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	l = len(m.Name)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	return n
+}
+
+func (m *EventRetainerDeposited) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	l = len(m.Kind)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	l = len(m.Name)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	return n
+}
+
+func (m *EventRetainerWithdrawn) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	l = len(m.Kind)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	l = len(m.Name)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	return n
+}
+
+func (m *EventRetainerClosed) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	l = len(m.Kind)
+	if l > 0 {
+		n += 1 + l + sovEvent(uint64(l))
+	}
+	l = len(m.Name)
 	if l > 0 {
 		n += 1 + l + sovEvent(uint64(l))
 	}
@@ -5938,6 +7153,1402 @@ func (m *EventAuditChanged) Unmarshal(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipEvent(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *EventLeaseClosing) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowEvent
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: EventLeaseClosing: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: EventLeaseClosing: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Dseq", wireType)
+			}
+			m.Dseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Dseq |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Gseq", wireType)
+			}
+			m.Gseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Gseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Oseq", wireType)
+			}
+			m.Oseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Oseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipEvent(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *EventScaleRequested) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowEvent
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: EventScaleRequested: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: EventScaleRequested: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Dseq", wireType)
+			}
+			m.Dseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Dseq |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Gseq", wireType)
+			}
+			m.Gseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Gseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Oseq", wireType)
+			}
+			m.Oseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Oseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipEvent(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *EventScaleConfirmed) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowEvent
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: EventScaleConfirmed: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: EventScaleConfirmed: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Dseq", wireType)
+			}
+			m.Dseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Dseq |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Gseq", wireType)
+			}
+			m.Gseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Gseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Oseq", wireType)
+			}
+			m.Oseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Oseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipEvent(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *EventScaleDropped) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowEvent
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: EventScaleDropped: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: EventScaleDropped: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Dseq", wireType)
+			}
+			m.Dseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Dseq |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Gseq", wireType)
+			}
+			m.Gseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Gseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Oseq", wireType)
+			}
+			m.Oseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Oseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipEvent(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *EventRetainerOpened) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowEvent
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: EventRetainerOpened: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: EventRetainerOpened: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Kind", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Kind = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Name", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Name = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipEvent(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *EventRetainerDeposited) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowEvent
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: EventRetainerDeposited: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: EventRetainerDeposited: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Kind", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Kind = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Name", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Name = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipEvent(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *EventRetainerWithdrawn) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowEvent
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: EventRetainerWithdrawn: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: EventRetainerWithdrawn: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Kind", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Kind = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Name", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Name = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipEvent(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *EventRetainerClosed) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowEvent
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: EventRetainerClosed: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: EventRetainerClosed: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Kind", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Kind = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Name", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowEvent
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthEvent
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthEvent
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Name = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex

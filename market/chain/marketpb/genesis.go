@@ -13,7 +13,7 @@ func FromGenesis(p market.Params, g machine.Genesis) *GenesisState {
 		Orders: each(g.Orders, FromOrder), Bids: each(g.Bids, FromBid), Leases: each(g.Leases, FromLease),
 		Accounts: each(g.Accounts, FromAccount), Payments: each(g.Payments, FromPayment),
 		Providers: each(g.Providers, FromProvider), Certificates: each(g.Certificates, FromCertificate),
-		Audits: each(g.Audits, FromAudit),
+		Audits: each(g.Audits, FromAudit), Retainers: each(g.Retainers, FromRetainer),
 	}
 }
 
@@ -33,6 +33,7 @@ func ToGenesis(s *GenesisState) (market.Params, machine.Genesis, error) {
 		func() error { return fill(&g.Providers, s.Providers, ToProvider) },
 		func() error { return fill(&g.Certificates, s.Certificates, ToCertificate) },
 		func() error { return fill(&g.Audits, s.Audits, ToAudit) },
+		func() error { return fill(&g.Retainers, s.Retainers, ToRetainer) },
 	} {
 		if err == nil {
 			err = step()

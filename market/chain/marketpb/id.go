@@ -23,6 +23,16 @@ func FromBidID(id market.BidID) BidID {
 	return BidID{Owner: string(id.Owner), Dseq: id.DSeq, Gseq: id.GSeq, Oseq: id.OSeq, Provider: string(id.Provider)}
 }
 
+// FromRetainerID converts an ID.
+func FromRetainerID(id market.RetainerID) RetainerID {
+	return RetainerID{Owner: string(id.Owner), Provider: string(id.Provider), Kind: id.Kind, Name: id.Name}
+}
+
+// ToRetainerID converts an ID.
+func ToRetainerID(id RetainerID) market.RetainerID {
+	return market.RetainerID{Owner: market.Address(id.Owner), Provider: market.Address(id.Provider), Kind: id.Kind, Name: id.Name}
+}
+
 // IDParts are the parts of any ID of the market, as flat messages carry them.
 // Parts that an ID does not have are zero.
 type IDParts struct {

@@ -282,6 +282,75 @@ func (m *BidID) GetProvider() string {
 	return ""
 }
 
+// RetainerID names a retainer: who pays whom, and what for.
+type RetainerID struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	Kind     string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name     string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+}
+
+func (m *RetainerID) Reset()         { *m = RetainerID{} }
+func (m *RetainerID) String() string { return proto.CompactTextString(m) }
+func (*RetainerID) ProtoMessage()    {}
+func (*RetainerID) Descriptor() ([]byte, []int) {
+	return fileDescriptor_fd5569070bfb7487, []int{4}
+}
+func (m *RetainerID) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *RetainerID) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_RetainerID.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *RetainerID) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_RetainerID.Merge(m, src)
+}
+func (m *RetainerID) XXX_Size() int {
+	return m.Size()
+}
+func (m *RetainerID) XXX_DiscardUnknown() {
+	xxx_messageInfo_RetainerID.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_RetainerID proto.InternalMessageInfo
+
+func (m *RetainerID) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *RetainerID) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+func (m *RetainerID) GetKind() string {
+	if m != nil {
+		return m.Kind
+	}
+	return ""
+}
+
+func (m *RetainerID) GetName() string {
+	if m != nil {
+		return m.Name
+	}
+	return ""
+}
+
 // CertificateID names a certificate by its owner and its serial number in
 // decimal digits.
 type CertificateID struct {
@@ -293,7 +362,7 @@ func (m *CertificateID) Reset()         { *m = CertificateID{} }
 func (m *CertificateID) String() string { return proto.CompactTextString(m) }
 func (*CertificateID) ProtoMessage()    {}
 func (*CertificateID) Descriptor() ([]byte, []int) {
-	return fileDescriptor_fd5569070bfb7487, []int{4}
+	return fileDescriptor_fd5569070bfb7487, []int{5}
 }
 func (m *CertificateID) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -346,7 +415,7 @@ func (m *AuditID) Reset()         { *m = AuditID{} }
 func (m *AuditID) String() string { return proto.CompactTextString(m) }
 func (*AuditID) ProtoMessage()    {}
 func (*AuditID) Descriptor() ([]byte, []int) {
-	return fileDescriptor_fd5569070bfb7487, []int{5}
+	return fileDescriptor_fd5569070bfb7487, []int{6}
 }
 func (m *AuditID) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -394,6 +463,7 @@ func init() {
 	proto.RegisterType((*GroupID)(nil), "moorage.market.v1.GroupID")
 	proto.RegisterType((*OrderID)(nil), "moorage.market.v1.OrderID")
 	proto.RegisterType((*BidID)(nil), "moorage.market.v1.BidID")
+	proto.RegisterType((*RetainerID)(nil), "moorage.market.v1.RetainerID")
 	proto.RegisterType((*CertificateID)(nil), "moorage.market.v1.CertificateID")
 	proto.RegisterType((*AuditID)(nil), "moorage.market.v1.AuditID")
 }
@@ -401,27 +471,29 @@ func init() {
 func init() { proto.RegisterFile("moorage/market/v1/id.proto", fileDescriptor_fd5569070bfb7487) }
 
 var fileDescriptor_fd5569070bfb7487 = []byte{
-	// 310 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xb4, 0x52, 0x31, 0x4b, 0x33, 0x41,
-	0x10, 0xcd, 0x7e, 0x5f, 0x92, 0x33, 0x83, 0x29, 0x3c, 0x44, 0x8e, 0x14, 0x4b, 0xd8, 0x2a, 0x8d,
-	0x77, 0x04, 0x2d, 0x6c, 0x44, 0x8c, 0x81, 0x60, 0xa3, 0x70, 0xa5, 0x56, 0x9b, 0xec, 0x98, 0x2c,
-	0xe6, 0xb2, 0xe7, 0x64, 0xef, 0xc4, 0x7f, 0xe1, 0xcf, 0xb2, 0x4c, 0x69, 0x29, 0xc9, 0x1f, 0x91,
-	0xbd, 0x3b, 0x45, 0x05, 0x0b, 0x11, 0xbb, 0xf7, 0xde, 0xec, 0xbc, 0xb7, 0x30, 0x0f, 0x3a, 0x89,
-	0x31, 0x24, 0xa7, 0x18, 0x25, 0x92, 0x6e, 0xd1, 0x46, 0x79, 0x3f, 0xd2, 0x2a, 0x4c, 0xc9, 0x58,
-	0xe3, 0xef, 0x54, 0xb3, 0xb0, 0x9c, 0x85, 0x79, 0x5f, 0x1c, 0xc1, 0xf6, 0x10, 0xd3, 0xb9, 0x79,
-	0x48, 0x70, 0x61, 0xcf, 0x87, 0xfe, 0x2e, 0x34, 0xcc, 0xfd, 0x02, 0x29, 0x60, 0x5d, 0xd6, 0x6b,
-	0xc5, 0x25, 0xf1, 0x7d, 0xa8, 0xab, 0x25, 0xde, 0x05, 0xff, 0xba, 0xac, 0x57, 0x8f, 0x0b, 0x2c,
-	0x46, 0xe0, 0x8d, 0xc8, 0x64, 0xe9, 0x4f, 0x96, 0x9c, 0x36, 0x75, 0xda, 0xff, 0x2e, 0xeb, 0xb5,
-	0xe3, 0x02, 0x8b, 0x6b, 0xf0, 0x2e, 0x49, 0x21, 0xfd, 0xd6, 0xc8, 0x69, 0xc6, 0x69, 0xf5, 0x52,
-	0x73, 0x58, 0x64, 0xd0, 0x18, 0x68, 0xf5, 0x17, 0xd6, 0x7e, 0x07, 0xb6, 0x52, 0x32, 0xb9, 0x56,
-	0x48, 0x41, 0xa3, 0x30, 0x7d, 0xe7, 0xe2, 0x18, 0xda, 0x67, 0x48, 0x56, 0xdf, 0xe8, 0x89, 0xb4,
-	0xf8, 0x6d, 0xfc, 0x1e, 0x34, 0x97, 0x48, 0x5a, 0xce, 0x8b, 0x0f, 0xb4, 0xe2, 0x8a, 0x89, 0x13,
-	0xf0, 0x4e, 0x33, 0xa5, 0xdd, 0x41, 0x3e, 0xa6, 0xb0, 0xcf, 0x29, 0x7e, 0x00, 0x9e, 0x74, 0xcf,
-	0x0c, 0x55, 0xfb, 0x6f, 0x74, 0x70, 0xf1, 0xb4, 0xe6, 0x6c, 0xb5, 0xe6, 0xec, 0x65, 0xcd, 0xd9,
-	0xe3, 0x86, 0xd7, 0x56, 0x1b, 0x5e, 0x7b, 0xde, 0xf0, 0xda, 0xd5, 0xe1, 0x54, 0xdb, 0x59, 0x36,
-	0x0e, 0x27, 0x26, 0x89, 0xaa, 0x3a, 0xec, 0x2b, 0xcc, 0xa3, 0x2f, 0xb5, 0x99, 0xcc, 0xa4, 0x5e,
-	0x54, 0x24, 0x1d, 0x8f, 0x9b, 0x45, 0x81, 0x0e, 0x5e, 0x03, 0x00, 0x00, 0xff, 0xff, 0xad, 0xa2,
-	0x44, 0x60, 0x5e, 0x02, 0x00, 0x00,
+	// 340 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xb4, 0x92, 0xc1, 0x4e, 0xc2, 0x40,
+	0x10, 0x86, 0x59, 0x04, 0x2a, 0x13, 0x39, 0xd8, 0x18, 0xd3, 0x70, 0x68, 0xc8, 0x9e, 0xb8, 0xd8,
+	0x86, 0xe8, 0xc1, 0x8b, 0x31, 0x22, 0x09, 0xf1, 0xa2, 0x49, 0x8f, 0x7a, 0x5a, 0xd8, 0x01, 0x36,
+	0xd0, 0x6e, 0x5d, 0xb6, 0x35, 0xbe, 0x85, 0x8f, 0xe5, 0x91, 0xa3, 0x47, 0x03, 0x2f, 0x62, 0x76,
+	0x29, 0x06, 0x49, 0x34, 0x31, 0xc6, 0xdb, 0xff, 0x7f, 0xd3, 0x99, 0xf9, 0x9b, 0x1d, 0x68, 0xc6,
+	0x52, 0x2a, 0x36, 0xc6, 0x30, 0x66, 0x6a, 0x8a, 0x3a, 0xcc, 0x3b, 0xa1, 0xe0, 0x41, 0xaa, 0xa4,
+	0x96, 0xee, 0x61, 0x51, 0x0b, 0xd6, 0xb5, 0x20, 0xef, 0xd0, 0x73, 0x38, 0xe8, 0x61, 0x3a, 0x93,
+	0xcf, 0x31, 0x26, 0xfa, 0xa6, 0xe7, 0x1e, 0x41, 0x55, 0x3e, 0x25, 0xa8, 0x3c, 0xd2, 0x22, 0xed,
+	0x7a, 0xb4, 0x36, 0xae, 0x0b, 0x15, 0x3e, 0xc7, 0x47, 0xaf, 0xdc, 0x22, 0xed, 0x4a, 0x64, 0x35,
+	0xed, 0x83, 0xd3, 0x57, 0x32, 0x4b, 0x7f, 0xd3, 0x64, 0xd8, 0xd8, 0xb0, 0xbd, 0x16, 0x69, 0x37,
+	0x22, 0xab, 0xe9, 0x03, 0x38, 0x77, 0x8a, 0xa3, 0xfa, 0xeb, 0x20, 0xc3, 0xa4, 0x61, 0x95, 0x35,
+	0x33, 0x9a, 0x66, 0x50, 0xed, 0x0a, 0xfe, 0x1f, 0xa3, 0xdd, 0x26, 0xec, 0xa7, 0x4a, 0xe6, 0x82,
+	0xa3, 0xf2, 0xaa, 0x76, 0xe8, 0xa7, 0xa7, 0x23, 0x80, 0x08, 0x35, 0x13, 0xc9, 0x0f, 0xbf, 0xb5,
+	0xdd, 0x5f, 0xfe, 0xda, 0x6f, 0xf6, 0x4d, 0x45, 0xc2, 0x6d, 0x86, 0x7a, 0x64, 0xb5, 0x61, 0x09,
+	0x8b, 0xd1, 0x66, 0xa8, 0x47, 0x56, 0xd3, 0x0b, 0x68, 0x5c, 0xa3, 0xd2, 0x62, 0x24, 0x86, 0x4c,
+	0xe3, 0xb7, 0xab, 0x8e, 0xa1, 0x36, 0x47, 0x25, 0xd8, 0xac, 0x58, 0x54, 0x38, 0x7a, 0x09, 0xce,
+	0x55, 0xc6, 0x85, 0x79, 0xf8, 0xed, 0x34, 0x64, 0x27, 0x8d, 0x07, 0x0e, 0x33, 0x9f, 0xc9, 0x4d,
+	0xd0, 0x8d, 0xed, 0xde, 0xbe, 0x2e, 0x7d, 0xb2, 0x58, 0xfa, 0xe4, 0x7d, 0xe9, 0x93, 0x97, 0x95,
+	0x5f, 0x5a, 0xac, 0xfc, 0xd2, 0xdb, 0xca, 0x2f, 0xdd, 0x9f, 0x8d, 0x85, 0x9e, 0x64, 0x83, 0x60,
+	0x28, 0xe3, 0xb0, 0x38, 0xbb, 0x13, 0x8e, 0x79, 0xb8, 0x73, 0x9e, 0xc3, 0x09, 0x13, 0x49, 0x61,
+	0xd2, 0xc1, 0xa0, 0x66, 0x0f, 0xf5, 0xf4, 0x23, 0x00, 0x00, 0xff, 0xff, 0xb2, 0x6e, 0x2e, 0x0f,
+	0xc6, 0x02, 0x00, 0x00,
 }
 
 func (m *DeploymentID) Marshal() (dAtA []byte, err error) {
@@ -596,6 +668,57 @@ func (m *BidID) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+func (m *RetainerID) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *RetainerID) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *RetainerID) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Name) > 0 {
+		i -= len(m.Name)
+		copy(dAtA[i:], m.Name)
+		i = encodeVarintId(dAtA, i, uint64(len(m.Name)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.Kind) > 0 {
+		i -= len(m.Kind)
+		copy(dAtA[i:], m.Kind)
+		i = encodeVarintId(dAtA, i, uint64(len(m.Kind)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintId(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintId(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
 func (m *CertificateID) Marshal() (dAtA []byte, err error) {
 	size := m.Size()
 	dAtA = make([]byte, size)
@@ -758,6 +881,31 @@ func (m *BidID) Size() (n int) {
 		n += 1 + sovId(uint64(m.Oseq))
 	}
 	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovId(uint64(l))
+	}
+	return n
+}
+
+func (m *RetainerID) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovId(uint64(l))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovId(uint64(l))
+	}
+	l = len(m.Kind)
+	if l > 0 {
+		n += 1 + l + sovId(uint64(l))
+	}
+	l = len(m.Name)
 	if l > 0 {
 		n += 1 + l + sovId(uint64(l))
 	}
@@ -1313,6 +1461,184 @@ func (m *BidID) Unmarshal(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipId(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthId
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *RetainerID) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowId
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: RetainerID: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: RetainerID: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowId
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthId
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthId
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowId
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthId
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthId
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Kind", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowId
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthId
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthId
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Kind = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Name", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowId
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthId
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthId
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Name = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex

@@ -41,7 +41,7 @@ func FromMsg(m market.Msg) (Msg, error) {
 func fromLeaseMsg(m market.Msg) (Msg, error) {
 	switch m := m.(type) {
 	case market.CreateBid:
-		return &MsgCreateBid{Owner: string(m.ID.Owner), Dseq: m.ID.DSeq, Gseq: m.ID.GSeq, Oseq: m.ID.OSeq, Provider: string(m.ID.Provider), Price: FromPrice(m.Price), Deposit: FromCoin(m.Deposit)}, nil
+		return &MsgCreateBid{Owner: string(m.ID.Owner), Dseq: m.ID.DSeq, Gseq: m.ID.GSeq, Oseq: m.ID.OSeq, Provider: string(m.ID.Provider), Price: FromPrice(m.Price), Units: each(m.Units, fromUnitPrice), Deposit: FromCoin(m.Deposit)}, nil
 	case market.CloseBid:
 		return &MsgCloseBid{Owner: string(m.ID.Owner), Dseq: m.ID.DSeq, Gseq: m.ID.GSeq, Oseq: m.ID.OSeq, Provider: string(m.ID.Provider), Reason: uint32(m.Reason)}, nil
 	case market.CreateLease:
@@ -50,6 +50,31 @@ func fromLeaseMsg(m market.Msg) (Msg, error) {
 		return &MsgCloseLease{Owner: string(m.ID.Owner), Dseq: m.ID.DSeq, Gseq: m.ID.GSeq, Oseq: m.ID.OSeq, Provider: string(m.ID.Provider)}, nil
 	case market.WithdrawLease:
 		return &MsgWithdrawLease{Owner: string(m.ID.Owner), Dseq: m.ID.DSeq, Gseq: m.ID.GSeq, Oseq: m.ID.OSeq, Provider: string(m.ID.Provider)}, nil
+	}
+	return fromStandingMsg(m)
+}
+
+func fromStandingMsg(m market.Msg) (Msg, error) {
+	switch m := m.(type) {
+	case market.ScaleLease:
+		out := &MsgScaleLease{Owner: string(m.ID.Owner), Dseq: m.ID.DSeq, Gseq: m.ID.GSeq, Oseq: m.ID.OSeq, Provider: string(m.ID.Provider), Counts: each(m.Counts, fromCount), Hash: fromHash(m.Hash)}
+		if m.MaxPrice != (market.Price{}) {
+			most := FromPrice(m.MaxPrice)
+			out.MaxPrice = &most
+		}
+		return out, nil
+	case market.ConfirmScale:
+		return &MsgConfirmScale{Owner: string(m.ID.Owner), Dseq: m.ID.DSeq, Gseq: m.ID.GSeq, Oseq: m.ID.OSeq, Provider: string(m.ID.Provider), Number: m.Number}, nil
+	case market.DeclineScale:
+		return &MsgDeclineScale{Owner: string(m.ID.Owner), Dseq: m.ID.DSeq, Gseq: m.ID.GSeq, Oseq: m.ID.OSeq, Provider: string(m.ID.Provider), Number: m.Number}, nil
+	case market.OpenRetainer:
+		return &MsgOpenRetainer{Owner: string(m.ID.Owner), Provider: string(m.ID.Provider), Kind: m.ID.Kind, Name: m.ID.Name, Price: FromPrice(m.Price), Deposit: FromCoin(m.Deposit), ExpiresAt: m.ExpiresAt}, nil
+	case market.DepositRetainer:
+		return &MsgDepositRetainer{Owner: string(m.ID.Owner), Provider: string(m.ID.Provider), Kind: m.ID.Kind, Name: m.ID.Name, Amount: FromCoin(m.Amount)}, nil
+	case market.WithdrawRetainer:
+		return &MsgWithdrawRetainer{Owner: string(m.ID.Owner), Provider: string(m.ID.Provider), Kind: m.ID.Kind, Name: m.ID.Name}, nil
+	case market.CloseRetainer:
+		return &MsgCloseRetainer{Owner: string(m.ID.Owner), Provider: string(m.ID.Provider), Kind: m.ID.Kind, Name: m.ID.Name, By: string(m.By)}, nil
 	}
 	return fromRegistryMsg(m)
 }
@@ -123,8 +148,9 @@ func (m *MsgStartGroup) Market() (market.Msg, error) {
 func (m *MsgCreateBid) Market() (market.Msg, error) {
 	price, err1 := ToPrice(m.Price)
 	deposit, err2 := ToCoin(m.Deposit)
+	units, err3 := eachErr(m.Units, toUnitPrice)
 	id := IDParts{m.Owner, m.Dseq, m.Gseq, m.Oseq, m.Provider}.Bid()
-	return market.CreateBid{ID: id, Price: price, Deposit: deposit}, first(err1, err2)
+	return market.CreateBid{ID: id, Price: price, Units: units, Deposit: deposit}, first(err1, err2, err3)
 }
 
 // Market implements [Msg].
@@ -184,4 +210,51 @@ func (m *MsgSignAudit) Market() (market.Msg, error) {
 // Market implements [Msg].
 func (m *MsgRevokeAudit) Market() (market.Msg, error) {
 	return market.RevokeAudit{ID: market.AuditID{Provider: market.Address(m.Provider), Auditor: market.Address(m.Auditor)}}, nil
+}
+
+// Market implements [Msg].
+func (m *MsgScaleLease) Market() (market.Msg, error) {
+	hash, err := toHashOrNone(m.Hash)
+	if err != nil {
+		return nil, err
+	}
+	out := market.ScaleLease{ID: IDParts{m.Owner, m.Dseq, m.Gseq, m.Oseq, m.Provider}.Bid().Lease(), Counts: each(m.Counts, toCount), Hash: hash}
+	if m.MaxPrice != nil {
+		out.MaxPrice, err = ToPrice(*m.MaxPrice)
+	}
+	return out, err
+}
+
+// Market implements [Msg].
+func (m *MsgConfirmScale) Market() (market.Msg, error) {
+	return market.ConfirmScale{ID: IDParts{m.Owner, m.Dseq, m.Gseq, m.Oseq, m.Provider}.Bid().Lease(), Number: m.Number}, nil
+}
+
+// Market implements [Msg].
+func (m *MsgDeclineScale) Market() (market.Msg, error) {
+	return market.DeclineScale{ID: IDParts{m.Owner, m.Dseq, m.Gseq, m.Oseq, m.Provider}.Bid().Lease(), Number: m.Number}, nil
+}
+
+// Market implements [Msg].
+func (m *MsgOpenRetainer) Market() (market.Msg, error) {
+	price, err1 := ToPrice(m.Price)
+	deposit, err2 := ToCoin(m.Deposit)
+	id := ToRetainerID(RetainerID{m.Owner, m.Provider, m.Kind, m.Name})
+	return market.OpenRetainer{ID: id, Price: price, Deposit: deposit, ExpiresAt: m.ExpiresAt}, first(err1, err2)
+}
+
+// Market implements [Msg].
+func (m *MsgDepositRetainer) Market() (market.Msg, error) {
+	amount, err := ToCoin(m.Amount)
+	return market.DepositRetainer{ID: ToRetainerID(RetainerID{m.Owner, m.Provider, m.Kind, m.Name}), Amount: amount}, err
+}
+
+// Market implements [Msg].
+func (m *MsgWithdrawRetainer) Market() (market.Msg, error) {
+	return market.WithdrawRetainer{ID: ToRetainerID(RetainerID{m.Owner, m.Provider, m.Kind, m.Name})}, nil
+}
+
+// Market implements [Msg].
+func (m *MsgCloseRetainer) Market() (market.Msg, error) {
+	return market.CloseRetainer{ID: ToRetainerID(RetainerID{m.Owner, m.Provider, m.Kind, m.Name}), By: market.Address(m.By)}, nil
 }

@@ -7,11 +7,12 @@ func FromParams(p market.Params) Params {
 	return Params{
 		MinDeposits: FromCoins(p.MinDeposits), BidDeposits: FromCoins(p.BidDeposits), MaxBids: p.MaxBids,
 		OrderLifetimeBlocks: p.OrderLifetimeBlocks, GraceBlocks: p.GraceBlocks, FeePerMyriad: p.FeePerMyriad,
+		ScaleBlocks: p.ScaleBlocks, MaxReclaimBlocks: p.MaxReclaimBlocks,
 		Limits: Limits{
 			MaxGroups: p.Limits.MaxGroups, MaxUnitsPerGroup: p.Limits.MaxUnitsPerGroup,
 			MaxReplicasPerUnit: p.Limits.MaxReplicasPerUnit, MaxAttributes: p.Limits.MaxAttributes,
 			MaxVolumesPerUnit: p.Limits.MaxVolumesPerUnit, MaxEndpointsPerUnit: p.Limits.MaxEndpointsPerUnit,
-			MaxSigners: p.Limits.MaxSigners, MaxMilliCores: p.Limits.MaxMilliCores,
+			MaxSigners: p.Limits.MaxSigners, MaxListed: p.Limits.MaxListed, MaxMilliCores: p.Limits.MaxMilliCores,
 			MaxMemoryBytes: p.Limits.MaxMemoryBytes, MaxStorageBytes: p.Limits.MaxStorageBytes, MaxGpus: p.Limits.MaxGPUs,
 		},
 	}
@@ -24,11 +25,12 @@ func ToParams(p Params) (market.Params, error) {
 	out := market.Params{
 		MinDeposits: deposits, BidDeposits: bids, MaxBids: p.MaxBids,
 		OrderLifetimeBlocks: p.OrderLifetimeBlocks, GraceBlocks: p.GraceBlocks, FeePerMyriad: p.FeePerMyriad,
+		ScaleBlocks: p.ScaleBlocks, MaxReclaimBlocks: p.MaxReclaimBlocks,
 		Limits: market.Limits{
 			MaxGroups: p.Limits.MaxGroups, MaxUnitsPerGroup: p.Limits.MaxUnitsPerGroup,
 			MaxReplicasPerUnit: p.Limits.MaxReplicasPerUnit, MaxAttributes: p.Limits.MaxAttributes,
 			MaxVolumesPerUnit: p.Limits.MaxVolumesPerUnit, MaxEndpointsPerUnit: p.Limits.MaxEndpointsPerUnit,
-			MaxSigners: p.Limits.MaxSigners, MaxMilliCores: p.Limits.MaxMilliCores,
+			MaxSigners: p.Limits.MaxSigners, MaxListed: p.Limits.MaxListed, MaxMilliCores: p.Limits.MaxMilliCores,
 			MaxMemoryBytes: p.Limits.MaxMemoryBytes, MaxStorageBytes: p.Limits.MaxStorageBytes, MaxGPUs: p.Limits.MaxGpus,
 		},
 	}

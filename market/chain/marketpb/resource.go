@@ -65,7 +65,9 @@ func toResources(r Resources) (market.Resources, error) {
 }
 
 func fromUnit(u market.ResourceUnit) ResourceUnit {
-	return ResourceUnit{Resources: fromResources(u.Resources), Count: u.Count, Price: FromPrice(u.Price)}
+	return ResourceUnit{
+		Resources: fromResources(u.Resources), Count: u.Count, MinCount: u.MinCount, MaxCount: u.MaxCount, Price: FromPrice(u.Price),
+	}
 }
 
 func toUnit(u ResourceUnit) (market.ResourceUnit, error) {
@@ -74,7 +76,30 @@ func toUnit(u ResourceUnit) (market.ResourceUnit, error) {
 		return market.ResourceUnit{}, err
 	}
 	price, err := ToPrice(u.Price)
-	return market.ResourceUnit{Resources: resources, Count: u.Count, Price: price}, err
+	return market.ResourceUnit{Resources: resources, Count: u.Count, MinCount: u.MinCount, MaxCount: u.MaxCount, Price: price}, err
+}
+
+func fromCount(c market.UnitCount) UnitCount { return UnitCount{Unit: c.Unit, Count: c.Count} }
+
+func toCount(c UnitCount) market.UnitCount { return market.UnitCount{Unit: c.Unit, Count: c.Count} }
+
+func fromUnitPrice(p market.UnitPrice) UnitPrice {
+	return UnitPrice{Unit: p.Unit, AmountPerBlock: p.AmountPerBlock.String()}
+}
+
+func toUnitPrice(p UnitPrice) (market.UnitPrice, error) {
+	amount, err := toDecimal(p.AmountPerBlock)
+	return market.UnitPrice{Unit: p.Unit, AmountPerBlock: amount}, err
+}
+
+func fromSelection[T ~string](s market.Selection[T]) Selection {
+	text := func(v T) string { return string(v) }
+	return Selection{Allowed: each(s.Allowed, text), Excluded: each(s.Excluded, text)}
+}
+
+func toSelection[T ~string](s Selection) market.Selection[T] {
+	name := func(v string) T { return T(v) }
+	return market.Selection[T]{Allowed: each(s.Allowed, name), Excluded: each(s.Excluded, name)}
 }
 
 func fromAddresses(as []market.Address) []string {
@@ -94,9 +119,11 @@ func FromGroupSpec(g market.GroupSpec) GroupSpec {
 				AllOf: fromAddresses(g.Requirements.SignedBy.AllOf),
 				AnyOf: fromAddresses(g.Requirements.SignedBy.AnyOf),
 			},
-			Attributes: FromAttributes(g.Requirements.Attributes),
+			Attributes:  FromAttributes(g.Requirements.Attributes),
+			Providers:   fromSelection(g.Requirements.Providers),
+			DataCenters: fromSelection(g.Requirements.DataCenters),
 		},
-		Units: each(g.Units, fromUnit),
+		Units: each(g.Units, fromUnit), ReclaimBlocks: g.ReclaimBlocks,
 	}
 }
 
@@ -110,8 +137,10 @@ func ToGroupSpec(g GroupSpec) (market.GroupSpec, error) {
 				AllOf: toAddresses(g.Requirements.SignedBy.AllOf),
 				AnyOf: toAddresses(g.Requirements.SignedBy.AnyOf),
 			},
-			Attributes: ToAttributes(g.Requirements.Attributes),
+			Attributes:  ToAttributes(g.Requirements.Attributes),
+			Providers:   toSelection[market.Address](g.Requirements.Providers),
+			DataCenters: toSelection[string](g.Requirements.DataCenters),
 		},
-		Units: units,
+		Units: units, ReclaimBlocks: g.ReclaimBlocks,
 	}, err
 }

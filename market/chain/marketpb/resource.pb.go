@@ -528,6 +528,10 @@ type ResourceUnit struct {
 	Count     uint32    `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
 	// The most the tenant pays for one replica for one block.
 	Price Price `protobuf:"bytes,3,opt,name=price,proto3" json:"price"`
+	// Bounds within which a lease may be scaled in place; both 0 mean that count
+	// is fixed.
+	MinCount uint32 `protobuf:"varint,4,opt,name=min_count,json=minCount,proto3" json:"min_count,omitempty"`
+	MaxCount uint32 `protobuf:"varint,5,opt,name=max_count,json=maxCount,proto3" json:"max_count,omitempty"`
 }
 
 func (m *ResourceUnit) Reset()         { *m = ResourceUnit{} }
@@ -584,6 +588,185 @@ func (m *ResourceUnit) GetPrice() Price {
 	return Price{}
 }
 
+func (m *ResourceUnit) GetMinCount() uint32 {
+	if m != nil {
+		return m.MinCount
+	}
+	return 0
+}
+
+func (m *ResourceUnit) GetMaxCount() uint32 {
+	if m != nil {
+		return m.MaxCount
+	}
+	return 0
+}
+
+// UnitCount is a number of replicas of one unit of a group.
+type UnitCount struct {
+	// The unit's ID inside its group.
+	Unit  uint32 `protobuf:"varint,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Count uint32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+}
+
+func (m *UnitCount) Reset()         { *m = UnitCount{} }
+func (m *UnitCount) String() string { return proto.CompactTextString(m) }
+func (*UnitCount) ProtoMessage()    {}
+func (*UnitCount) Descriptor() ([]byte, []int) {
+	return fileDescriptor_e8315075ef389e9a, []int{9}
+}
+func (m *UnitCount) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *UnitCount) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_UnitCount.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *UnitCount) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_UnitCount.Merge(m, src)
+}
+func (m *UnitCount) XXX_Size() int {
+	return m.Size()
+}
+func (m *UnitCount) XXX_DiscardUnknown() {
+	xxx_messageInfo_UnitCount.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_UnitCount proto.InternalMessageInfo
+
+func (m *UnitCount) GetUnit() uint32 {
+	if m != nil {
+		return m.Unit
+	}
+	return 0
+}
+
+func (m *UnitCount) GetCount() uint32 {
+	if m != nil {
+		return m.Count
+	}
+	return 0
+}
+
+// UnitPrice is what a provider asks for one replica of one unit of a group, in
+// the denomination of the bid.
+type UnitPrice struct {
+	// The unit's ID inside its group.
+	Unit uint32 `protobuf:"varint,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Decimal digits with at most 18 decimals after the point.
+	AmountPerBlock string `protobuf:"bytes,2,opt,name=amount_per_block,json=amountPerBlock,proto3" json:"amount_per_block,omitempty"`
+}
+
+func (m *UnitPrice) Reset()         { *m = UnitPrice{} }
+func (m *UnitPrice) String() string { return proto.CompactTextString(m) }
+func (*UnitPrice) ProtoMessage()    {}
+func (*UnitPrice) Descriptor() ([]byte, []int) {
+	return fileDescriptor_e8315075ef389e9a, []int{10}
+}
+func (m *UnitPrice) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *UnitPrice) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_UnitPrice.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *UnitPrice) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_UnitPrice.Merge(m, src)
+}
+func (m *UnitPrice) XXX_Size() int {
+	return m.Size()
+}
+func (m *UnitPrice) XXX_DiscardUnknown() {
+	xxx_messageInfo_UnitPrice.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_UnitPrice proto.InternalMessageInfo
+
+func (m *UnitPrice) GetUnit() uint32 {
+	if m != nil {
+		return m.Unit
+	}
+	return 0
+}
+
+func (m *UnitPrice) GetAmountPerBlock() string {
+	if m != nil {
+		return m.AmountPerBlock
+	}
+	return ""
+}
+
+// Selection limits a choice by name. The empty one admits all.
+type Selection struct {
+	// The only ones to choose from; none means all.
+	Allowed []string `protobuf:"bytes,1,rep,name=allowed,proto3" json:"allowed,omitempty"`
+	// Never chosen.
+	Excluded []string `protobuf:"bytes,2,rep,name=excluded,proto3" json:"excluded,omitempty"`
+}
+
+func (m *Selection) Reset()         { *m = Selection{} }
+func (m *Selection) String() string { return proto.CompactTextString(m) }
+func (*Selection) ProtoMessage()    {}
+func (*Selection) Descriptor() ([]byte, []int) {
+	return fileDescriptor_e8315075ef389e9a, []int{11}
+}
+func (m *Selection) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *Selection) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_Selection.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *Selection) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Selection.Merge(m, src)
+}
+func (m *Selection) XXX_Size() int {
+	return m.Size()
+}
+func (m *Selection) XXX_DiscardUnknown() {
+	xxx_messageInfo_Selection.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Selection proto.InternalMessageInfo
+
+func (m *Selection) GetAllowed() []string {
+	if m != nil {
+		return m.Allowed
+	}
+	return nil
+}
+
+func (m *Selection) GetExcluded() []string {
+	if m != nil {
+		return m.Excluded
+	}
+	return nil
+}
+
 // SignedBy names auditors whose signature is demanded.
 type SignedBy struct {
 	AllOf []string `protobuf:"bytes,1,rep,name=all_of,json=allOf,proto3" json:"all_of,omitempty"`
@@ -594,7 +777,7 @@ func (m *SignedBy) Reset()         { *m = SignedBy{} }
 func (m *SignedBy) String() string { return proto.CompactTextString(m) }
 func (*SignedBy) ProtoMessage()    {}
 func (*SignedBy) Descriptor() ([]byte, []int) {
-	return fileDescriptor_e8315075ef389e9a, []int{9}
+	return fileDescriptor_e8315075ef389e9a, []int{12}
 }
 func (m *SignedBy) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -641,13 +824,17 @@ func (m *SignedBy) GetAnyOf() []string {
 type Requirements struct {
 	SignedBy   SignedBy    `protobuf:"bytes,1,opt,name=signed_by,json=signedBy,proto3" json:"signed_by"`
 	Attributes []Attribute `protobuf:"bytes,2,rep,name=attributes,proto3" json:"attributes"`
+	// Who may bid, by address.
+	Providers Selection `protobuf:"bytes,3,opt,name=providers,proto3" json:"providers"`
+	// Where the bidder may be, by its attribute data-center.
+	DataCenters Selection `protobuf:"bytes,4,opt,name=data_centers,json=dataCenters,proto3" json:"data_centers"`
 }
 
 func (m *Requirements) Reset()         { *m = Requirements{} }
 func (m *Requirements) String() string { return proto.CompactTextString(m) }
 func (*Requirements) ProtoMessage()    {}
 func (*Requirements) Descriptor() ([]byte, []int) {
-	return fileDescriptor_e8315075ef389e9a, []int{10}
+	return fileDescriptor_e8315075ef389e9a, []int{13}
 }
 func (m *Requirements) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -690,18 +877,34 @@ func (m *Requirements) GetAttributes() []Attribute {
 	return nil
 }
 
+func (m *Requirements) GetProviders() Selection {
+	if m != nil {
+		return m.Providers
+	}
+	return Selection{}
+}
+
+func (m *Requirements) GetDataCenters() Selection {
+	if m != nil {
+		return m.DataCenters
+	}
+	return Selection{}
+}
+
 // GroupSpec is what a tenant asks for in one placement.
 type GroupSpec struct {
 	Name         string         `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Requirements Requirements   `protobuf:"bytes,2,opt,name=requirements,proto3" json:"requirements"`
 	Units        []ResourceUnit `protobuf:"bytes,3,rep,name=units,proto3" json:"units"`
+	// How many blocks a lease goes on after its provider has given notice.
+	ReclaimBlocks int64 `protobuf:"varint,4,opt,name=reclaim_blocks,json=reclaimBlocks,proto3" json:"reclaim_blocks,omitempty"`
 }
 
 func (m *GroupSpec) Reset()         { *m = GroupSpec{} }
 func (m *GroupSpec) String() string { return proto.CompactTextString(m) }
 func (*GroupSpec) ProtoMessage()    {}
 func (*GroupSpec) Descriptor() ([]byte, []int) {
-	return fileDescriptor_e8315075ef389e9a, []int{11}
+	return fileDescriptor_e8315075ef389e9a, []int{14}
 }
 func (m *GroupSpec) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -751,6 +954,13 @@ func (m *GroupSpec) GetUnits() []ResourceUnit {
 	return nil
 }
 
+func (m *GroupSpec) GetReclaimBlocks() int64 {
+	if m != nil {
+		return m.ReclaimBlocks
+	}
+	return 0
+}
+
 func init() {
 	proto.RegisterEnum("moorage.market.v1.EndpointKind", EndpointKind_name, EndpointKind_value)
 	proto.RegisterType((*Attribute)(nil), "moorage.market.v1.Attribute")
@@ -762,6 +972,9 @@ func init() {
 	proto.RegisterType((*Resources)(nil), "moorage.market.v1.Resources")
 	proto.RegisterType((*Price)(nil), "moorage.market.v1.Price")
 	proto.RegisterType((*ResourceUnit)(nil), "moorage.market.v1.ResourceUnit")
+	proto.RegisterType((*UnitCount)(nil), "moorage.market.v1.UnitCount")
+	proto.RegisterType((*UnitPrice)(nil), "moorage.market.v1.UnitPrice")
+	proto.RegisterType((*Selection)(nil), "moorage.market.v1.Selection")
 	proto.RegisterType((*SignedBy)(nil), "moorage.market.v1.SignedBy")
 	proto.RegisterType((*Requirements)(nil), "moorage.market.v1.Requirements")
 	proto.RegisterType((*GroupSpec)(nil), "moorage.market.v1.GroupSpec")
@@ -770,56 +983,66 @@ func init() {
 func init() { proto.RegisterFile("moorage/market/v1/resource.proto", fileDescriptor_e8315075ef389e9a) }
 
 var fileDescriptor_e8315075ef389e9a = []byte{
-	// 777 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xac, 0x55, 0x4d, 0x6f, 0xeb, 0x44,
-	0x14, 0x8d, 0xed, 0x24, 0x34, 0xb7, 0x6d, 0x08, 0xa3, 0x02, 0x6e, 0x0b, 0x49, 0xe4, 0x0d, 0x15,
-	0x12, 0x89, 0xfa, 0x21, 0x01, 0x42, 0x02, 0x92, 0x26, 0x4a, 0xa3, 0xd2, 0xc4, 0x72, 0x12, 0x16,
-	0x6c, 0x2c, 0xdb, 0x99, 0xa6, 0x26, 0xf6, 0x8c, 0xeb, 0x8f, 0x48, 0xf9, 0x07, 0x2c, 0x11, 0x6b,
-	0x76, 0x2c, 0xd8, 0xf2, 0x33, 0xba, 0xec, 0x92, 0xd5, 0xd3, 0x53, 0xfb, 0x47, 0x9e, 0x3c, 0x1e,
-	0x27, 0xed, 0xab, 0xdb, 0xc5, 0x53, 0x77, 0xbe, 0x77, 0xee, 0x99, 0x73, 0xcf, 0x9c, 0x3b, 0x63,
-	0xa8, 0xbb, 0x94, 0xfa, 0xc6, 0x0c, 0x37, 0x5d, 0xc3, 0x9f, 0xe3, 0xb0, 0xb9, 0x38, 0x6c, 0xfa,
-	0x38, 0xa0, 0x91, 0x6f, 0xe1, 0x86, 0xe7, 0xd3, 0x90, 0xa2, 0x4f, 0x78, 0x45, 0x23, 0xa9, 0x68,
-	0x2c, 0x0e, 0xf7, 0x76, 0x66, 0x74, 0x46, 0xd9, 0x6a, 0x33, 0xfe, 0x4a, 0x0a, 0x95, 0x63, 0x28,
-	0xb5, 0xc2, 0xd0, 0xb7, 0xcd, 0x28, 0xc4, 0xa8, 0x02, 0xd2, 0x1c, 0x2f, 0x65, 0xa1, 0x2e, 0x1c,
-	0x94, 0xb4, 0xf8, 0x13, 0xed, 0x40, 0x61, 0x61, 0x38, 0x11, 0x96, 0x45, 0x96, 0x4b, 0x02, 0xe5,
-	0x0a, 0x36, 0xba, 0x64, 0xea, 0x51, 0x9b, 0x84, 0xe8, 0x18, 0xf2, 0x73, 0x9b, 0x4c, 0x19, 0xa8,
-	0x7c, 0x54, 0x6b, 0x3c, 0x21, 0x6e, 0xa4, 0xa5, 0xe7, 0x36, 0x99, 0x6a, 0xac, 0x18, 0x7d, 0x05,
-	0x1f, 0x07, 0xf8, 0x3a, 0xc2, 0xc4, 0xc2, 0x3a, 0x89, 0x5c, 0x13, 0xfb, 0x8c, 0x60, 0x5b, 0x2b,
-	0xa7, 0xe9, 0x01, 0xcb, 0x2a, 0xbf, 0x83, 0x74, 0xaa, 0x4e, 0x50, 0x0d, 0x36, 0x5d, 0xdb, 0x71,
-	0x6c, 0xdd, 0xa2, 0x3e, 0x0e, 0x18, 0x57, 0x5e, 0x03, 0x96, 0x3a, 0x8d, 0x33, 0xa8, 0x0d, 0x60,
-	0xa4, 0x32, 0x02, 0x59, 0xac, 0x4b, 0x07, 0x9b, 0x47, 0x5f, 0x64, 0xf4, 0xb2, 0xd2, 0xda, 0xce,
-	0xdf, 0xbc, 0xa9, 0xe5, 0xb4, 0x07, 0x28, 0xc5, 0x84, 0xe2, 0x05, 0x76, 0xa9, 0xcf, 0x54, 0x9b,
-	0xcb, 0x70, 0x45, 0x94, 0x04, 0xaf, 0xc2, 0xa1, 0x83, 0xd4, 0x53, 0x27, 0x31, 0x41, 0x44, 0xec,
-	0x70, 0x45, 0xc0, 0x82, 0x57, 0x21, 0x58, 0x40, 0xf1, 0x57, 0xea, 0x44, 0x2e, 0x46, 0x08, 0xf2,
-	0xc4, 0x70, 0x31, 0x77, 0x93, 0x7d, 0xaf, 0x85, 0x89, 0xcf, 0x0b, 0x93, 0x3e, 0x88, 0xf7, 0x3f,
-	0x11, 0x4a, 0x1a, 0x9f, 0xc1, 0x00, 0x95, 0x41, 0xb4, 0x93, 0x91, 0xd8, 0xd6, 0x44, 0x7b, 0x8a,
-	0x1a, 0x20, 0x59, 0x5e, 0xc4, 0x58, 0x37, 0x8f, 0x3e, 0xcb, 0xd8, 0xfa, 0x54, 0x9d, 0xf0, 0x4d,
-	0xe3, 0x42, 0xf4, 0x2d, 0x14, 0x5d, 0x66, 0x85, 0x2c, 0x31, 0xc8, 0x6e, 0x06, 0x24, 0xf1, 0x8a,
-	0xa3, 0x78, 0x79, 0x4c, 0x34, 0xf3, 0x22, 0x39, 0xff, 0x2c, 0x51, 0x6f, 0x4d, 0x34, 0xf3, 0x22,
-	0xf4, 0x3d, 0x7c, 0x14, 0x84, 0xac, 0x46, 0x2e, 0x30, 0xdd, 0x59, 0x4c, 0xc9, 0x81, 0x72, 0x58,
-	0x5a, 0x8f, 0x7e, 0x82, 0x12, 0xe6, 0x93, 0x1d, 0xc8, 0x45, 0x06, 0xde, 0x7f, 0x61, 0xfa, 0x39,
-	0x7c, 0x8d, 0x51, 0x7a, 0x50, 0x50, 0x7d, 0xdb, 0x62, 0xae, 0x4c, 0x31, 0xa1, 0x2e, 0xb7, 0x2a,
-	0x09, 0xd0, 0x01, 0x54, 0x0c, 0x97, 0x46, 0x24, 0xd4, 0x3d, 0xec, 0xeb, 0xa6, 0x43, 0xad, 0x39,
-	0xbf, 0x85, 0xe5, 0x24, 0xaf, 0x62, 0xbf, 0x1d, 0x67, 0x95, 0xbf, 0x05, 0xd8, 0x4a, 0xcf, 0x7e,
-	0x42, 0xec, 0x10, 0xfd, 0x0c, 0xa5, 0xf4, 0x3d, 0x48, 0x46, 0x2c, 0xdb, 0xcf, 0x95, 0x5f, 0x69,
-	0x6f, 0x2b, 0x50, 0xdc, 0x92, 0x15, 0x73, 0xf0, 0x6b, 0x99, 0x04, 0xe8, 0x04, 0x0a, 0x5e, 0xdc,
-	0x31, 0x77, 0x45, 0xce, 0xd8, 0x93, 0x29, 0xe2, 0xfb, 0x25, 0xc5, 0xca, 0x77, 0xb0, 0x31, 0xb2,
-	0x67, 0x04, 0x4f, 0xdb, 0x4b, 0xf4, 0x29, 0x14, 0x0d, 0xc7, 0xd1, 0xe9, 0xa5, 0x2c, 0xd4, 0xa5,
-	0x58, 0xab, 0xe1, 0x38, 0xc3, 0x4b, 0x96, 0x26, 0xcb, 0x38, 0x2d, 0xf2, 0x34, 0x59, 0x0e, 0x2f,
-	0x95, 0xbf, 0x98, 0xb0, 0xeb, 0xc8, 0xf6, 0xb1, 0x8b, 0x49, 0x18, 0xa0, 0x1f, 0xa1, 0x14, 0xb0,
-	0xad, 0x74, 0x73, 0xc9, 0x85, 0x65, 0x9d, 0x79, 0x4a, 0xc7, 0xfb, 0xd8, 0x08, 0x52, 0xfa, 0xd7,
-	0xb8, 0x61, 0xff, 0x0a, 0x50, 0xea, 0xf9, 0x34, 0xf2, 0x46, 0x1e, 0xb6, 0x32, 0x6f, 0x59, 0x1f,
-	0xb6, 0xfc, 0x07, 0x5d, 0xf3, 0xb1, 0xaf, 0x65, 0x3a, 0xb0, 0x2e, 0xe3, 0x54, 0x8f, 0xa0, 0xe8,
-	0x87, 0xf4, 0xa1, 0x48, 0x6e, 0x65, 0xed, 0x05, 0x17, 0x63, 0xe7, 0xd3, 0x83, 0x67, 0x98, 0xaf,
-	0x29, 0x6c, 0x3d, 0x7c, 0x7b, 0xd1, 0x97, 0xb0, 0xdb, 0x1d, 0x74, 0xd4, 0x61, 0x7f, 0x30, 0xd6,
-	0xcf, 0xfb, 0x83, 0x8e, 0x3e, 0x3a, 0x6b, 0x69, 0xdd, 0x8e, 0x7e, 0x36, 0x1e, 0xab, 0x95, 0xdc,
-	0xd3, 0x65, 0xad, 0x35, 0xe8, 0x0c, 0x2f, 0x74, 0x75, 0xa8, 0x8d, 0x2b, 0x02, 0xda, 0x87, 0xcf,
-	0x1f, 0x2f, 0xff, 0xd2, 0x6d, 0x8d, 0xba, 0x1d, 0xbd, 0xaf, 0x56, 0xc4, 0xbd, 0xfc, 0x1f, 0xff,
-	0x54, 0x73, 0xed, 0xc1, 0xcd, 0x5d, 0x55, 0xb8, 0xbd, 0xab, 0x0a, 0x6f, 0xef, 0xaa, 0xc2, 0x9f,
-	0xf7, 0xd5, 0xdc, 0xed, 0x7d, 0x35, 0xf7, 0xff, 0x7d, 0x35, 0xf7, 0xdb, 0xc9, 0xcc, 0x0e, 0xaf,
-	0x22, 0xb3, 0x61, 0x51, 0xb7, 0xc9, 0x25, 0x7c, 0x33, 0xc5, 0x8b, 0xe6, 0x7b, 0x3f, 0x32, 0xeb,
-	0xca, 0xb0, 0x09, 0x0f, 0x3c, 0xd3, 0x2c, 0xb2, 0x7f, 0xd4, 0xf1, 0xbb, 0x00, 0x00, 0x00, 0xff,
-	0xff, 0xf4, 0x15, 0xbc, 0x8f, 0xf0, 0x06, 0x00, 0x00,
+	// 932 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xac, 0x56, 0x4d, 0x6f, 0x23, 0x45,
+	0x13, 0xf6, 0xf7, 0x7a, 0x2a, 0x89, 0x5f, 0xbf, 0xad, 0x05, 0xbc, 0x09, 0xd8, 0xd1, 0x48, 0x88,
+	0x08, 0x09, 0x5b, 0x9b, 0x2c, 0x02, 0x84, 0x04, 0xf8, 0x4b, 0x59, 0x6b, 0x59, 0xdb, 0x1a, 0x27,
+	0x1c, 0xb8, 0x8c, 0xe6, 0xa3, 0xe3, 0x34, 0x99, 0xe9, 0x9e, 0xed, 0x99, 0x31, 0xf1, 0x3f, 0xe0,
+	0xc8, 0x9d, 0x23, 0x7f, 0x80, 0x9f, 0xb1, 0x27, 0xb4, 0x27, 0xc4, 0x09, 0xa1, 0xe4, 0x8f, 0xa0,
+	0xfe, 0x18, 0x27, 0xcb, 0xce, 0xae, 0x56, 0x28, 0xb7, 0xa9, 0xea, 0x7a, 0xea, 0xe9, 0xea, 0x7a,
+	0xaa, 0x6c, 0xd8, 0x0f, 0x19, 0xe3, 0xce, 0x12, 0xf7, 0x42, 0x87, 0x5f, 0xe0, 0xa4, 0xb7, 0x7a,
+	0xd8, 0xe3, 0x38, 0x66, 0x29, 0xf7, 0x70, 0x37, 0xe2, 0x2c, 0x61, 0xe8, 0xff, 0x3a, 0xa2, 0xab,
+	0x22, 0xba, 0xab, 0x87, 0xbb, 0xf7, 0x97, 0x6c, 0xc9, 0xe4, 0x69, 0x4f, 0x7c, 0xa9, 0x40, 0xf3,
+	0x08, 0x8c, 0x7e, 0x92, 0x70, 0xe2, 0xa6, 0x09, 0x46, 0x4d, 0x28, 0x5f, 0xe0, 0x75, 0xab, 0xb8,
+	0x5f, 0x3c, 0x30, 0x2c, 0xf1, 0x89, 0xee, 0x43, 0x75, 0xe5, 0x04, 0x29, 0x6e, 0x95, 0xa4, 0x4f,
+	0x19, 0xe6, 0x39, 0xd4, 0xc7, 0xd4, 0x8f, 0x18, 0xa1, 0x09, 0x3a, 0x82, 0xca, 0x05, 0xa1, 0xbe,
+	0x04, 0x35, 0x0e, 0x3b, 0xdd, 0x57, 0x88, 0xbb, 0x59, 0xe8, 0x13, 0x42, 0x7d, 0x4b, 0x06, 0xa3,
+	0x8f, 0xe0, 0x7f, 0x31, 0x7e, 0x96, 0x62, 0xea, 0x61, 0x9b, 0xa6, 0xa1, 0x8b, 0xb9, 0x24, 0xd8,
+	0xb1, 0x1a, 0x99, 0x7b, 0x2a, 0xbd, 0xe6, 0x0f, 0x50, 0x1e, 0xce, 0x4f, 0x51, 0x07, 0xb6, 0x42,
+	0x12, 0x04, 0xc4, 0xf6, 0x18, 0xc7, 0xb1, 0xe4, 0xaa, 0x58, 0x20, 0x5d, 0x43, 0xe1, 0x41, 0x03,
+	0x00, 0x27, 0x2b, 0x23, 0x6e, 0x95, 0xf6, 0xcb, 0x07, 0x5b, 0x87, 0xef, 0xe7, 0xdc, 0x65, 0x53,
+	0xeb, 0xa0, 0xf2, 0xfc, 0xaf, 0x4e, 0xc1, 0xba, 0x85, 0x32, 0x5d, 0xa8, 0x3d, 0xc5, 0x21, 0xe3,
+	0xb2, 0x6a, 0x77, 0x9d, 0x6c, 0x88, 0x94, 0x71, 0x27, 0x1c, 0x36, 0x94, 0x8f, 0xe7, 0xa7, 0x82,
+	0x20, 0xa5, 0x24, 0xd9, 0x10, 0x48, 0xe3, 0x4e, 0x08, 0x56, 0x50, 0xfb, 0x8e, 0x05, 0x69, 0x88,
+	0x11, 0x82, 0x0a, 0x75, 0x42, 0xac, 0xbb, 0x29, 0xbf, 0x6f, 0x0a, 0x2b, 0xbd, 0xbe, 0xb0, 0xf2,
+	0x7f, 0xe2, 0xfd, 0xad, 0x04, 0x86, 0xa5, 0x35, 0x18, 0xa3, 0x06, 0x94, 0x88, 0x92, 0xc4, 0x8e,
+	0x55, 0x22, 0x3e, 0xea, 0x42, 0xd9, 0x8b, 0x52, 0xc9, 0xba, 0x75, 0xf8, 0x6e, 0x4e, 0xea, 0xe1,
+	0xfc, 0x54, 0x27, 0x15, 0x81, 0xe8, 0x33, 0xa8, 0x85, 0xb2, 0x15, 0xad, 0xb2, 0x84, 0x3c, 0xc8,
+	0x81, 0xa8, 0x5e, 0x69, 0x94, 0x0e, 0x17, 0x44, 0xcb, 0x28, 0x6d, 0x55, 0x5e, 0x4b, 0x74, 0x7c,
+	0x43, 0xb4, 0x8c, 0x52, 0xf4, 0x05, 0xdc, 0x8b, 0x13, 0x19, 0xd3, 0xaa, 0xca, 0xba, 0xf3, 0x98,
+	0xd4, 0x83, 0x6a, 0x58, 0x16, 0x8f, 0xbe, 0x06, 0x03, 0x6b, 0x65, 0xc7, 0xad, 0x9a, 0x04, 0xef,
+	0xbd, 0x41, 0xfd, 0x1a, 0x7e, 0x83, 0x31, 0x8f, 0xa1, 0x3a, 0xe7, 0xc4, 0x93, 0x5d, 0xf1, 0x31,
+	0x65, 0xa1, 0x6e, 0x95, 0x32, 0xd0, 0x01, 0x34, 0x9d, 0x90, 0xa5, 0x34, 0xb1, 0x23, 0xcc, 0x6d,
+	0x37, 0x60, 0xde, 0x85, 0x9e, 0xc2, 0x86, 0xf2, 0xcf, 0x31, 0x1f, 0x08, 0xaf, 0xf9, 0x47, 0x11,
+	0xb6, 0xb3, 0xb7, 0x3f, 0xa5, 0x24, 0x41, 0xdf, 0x80, 0x91, 0xed, 0x03, 0x25, 0xb1, 0xfc, 0x7e,
+	0x6e, 0xfa, 0x95, 0xdd, 0x6d, 0x03, 0x12, 0x57, 0xf2, 0x04, 0x87, 0x1e, 0x4b, 0x65, 0xa0, 0x47,
+	0x50, 0x8d, 0xc4, 0x8d, 0x75, 0x57, 0x5a, 0x39, 0x39, 0x65, 0x45, 0x3a, 0x9f, 0x0a, 0x46, 0x7b,
+	0x60, 0x84, 0x84, 0xda, 0x2a, 0x5f, 0x45, 0xe6, 0xab, 0x87, 0x84, 0x0e, 0x65, 0x4a, 0x71, 0xe8,
+	0x5c, 0xea, 0xc3, 0xaa, 0x3e, 0x74, 0x2e, 0xe5, 0xa1, 0xf9, 0x29, 0x18, 0xa2, 0x1e, 0x15, 0x89,
+	0xa0, 0x22, 0xc6, 0x44, 0xab, 0x4a, 0x7e, 0xe7, 0x5f, 0xd3, 0x9c, 0x28, 0x98, 0x7a, 0xdc, 0x3c,
+	0xd8, 0xdb, 0x3f, 0x6d, 0x1f, 0x8c, 0x05, 0x0e, 0xb0, 0x97, 0x10, 0x46, 0x51, 0x0b, 0xee, 0x39,
+	0x41, 0xc0, 0x7e, 0xc4, 0x42, 0xda, 0xe5, 0x03, 0xc3, 0xca, 0x4c, 0xb4, 0x0b, 0x75, 0x7c, 0xe9,
+	0x05, 0xa9, 0x8f, 0x7d, 0x39, 0xb7, 0x86, 0xb5, 0xb1, 0xcd, 0xcf, 0xa1, 0xbe, 0x20, 0x4b, 0x8a,
+	0xfd, 0xc1, 0x1a, 0xbd, 0x03, 0x35, 0x27, 0x08, 0x6c, 0x76, 0xa6, 0x13, 0x54, 0x9d, 0x20, 0x98,
+	0x9d, 0x49, 0x37, 0x5d, 0x0b, 0x77, 0x49, 0xbb, 0xe9, 0x7a, 0x76, 0x66, 0xfe, 0x52, 0x12, 0x7d,
+	0x7d, 0x96, 0x12, 0x8e, 0x43, 0x4c, 0x93, 0x18, 0x7d, 0x05, 0x46, 0x2c, 0x53, 0xd9, 0xee, 0x5a,
+	0xf7, 0x35, 0x4f, 0x72, 0x19, 0x9d, 0x6e, 0x43, 0x3d, 0xce, 0xe8, 0xef, 0x60, 0xc1, 0x08, 0x6d,
+	0x45, 0x9c, 0xad, 0x88, 0x8f, 0x79, 0xac, 0x75, 0x90, 0x97, 0x62, 0xf3, 0x6a, 0x99, 0xb6, 0x36,
+	0x20, 0x34, 0x86, 0x6d, 0xdf, 0x49, 0x1c, 0xdb, 0xc3, 0x34, 0x11, 0x49, 0x2a, 0x6f, 0x9d, 0x64,
+	0x4b, 0xe0, 0x86, 0x0a, 0x66, 0xfe, 0x5e, 0x04, 0xe3, 0x98, 0xb3, 0x34, 0x5a, 0x44, 0xd8, 0xcb,
+	0xdd, 0x76, 0x13, 0xd8, 0xe6, 0xb7, 0x9e, 0x4f, 0xaf, 0x9f, 0x4e, 0xee, 0x24, 0xdc, 0x84, 0x69,
+	0xae, 0x97, 0xa0, 0xe8, 0xcb, 0x6c, 0x61, 0xab, 0xed, 0xd8, 0x79, 0xc3, 0x34, 0x09, 0xe9, 0x65,
+	0x03, 0xa0, 0xf6, 0xfa, 0x87, 0xd0, 0xe0, 0xd8, 0x0b, 0x1c, 0x12, 0x2a, 0xad, 0xa9, 0x92, 0xcb,
+	0xd6, 0x8e, 0xf6, 0x4a, 0xa9, 0xc5, 0x1f, 0x33, 0xd8, 0xbe, 0xfd, 0x53, 0x89, 0x3e, 0x80, 0x07,
+	0xe3, 0xe9, 0x68, 0x3e, 0x9b, 0x4c, 0x4f, 0xec, 0x27, 0x93, 0xe9, 0xc8, 0x5e, 0x3c, 0xee, 0x5b,
+	0xe3, 0x91, 0xfd, 0xf8, 0xe4, 0x64, 0xde, 0x2c, 0xbc, 0x7a, 0x6c, 0xf5, 0xa7, 0xa3, 0xd9, 0x53,
+	0x7b, 0x3e, 0xb3, 0x4e, 0x9a, 0x45, 0xb4, 0x07, 0xef, 0xbd, 0x7c, 0xfc, 0xed, 0xb8, 0xbf, 0x18,
+	0x8f, 0xec, 0xc9, 0xbc, 0x59, 0xda, 0xad, 0xfc, 0xf4, 0x6b, 0xbb, 0x30, 0x98, 0x3e, 0xbf, 0x6a,
+	0x17, 0x5f, 0x5c, 0xb5, 0x8b, 0x7f, 0x5f, 0xb5, 0x8b, 0x3f, 0x5f, 0xb7, 0x0b, 0x2f, 0xae, 0xdb,
+	0x85, 0x3f, 0xaf, 0xdb, 0x85, 0xef, 0x1f, 0x2d, 0x49, 0x72, 0x9e, 0xba, 0x5d, 0x8f, 0x85, 0x3d,
+	0x5d, 0xe9, 0x27, 0x3e, 0x5e, 0xf5, 0xfe, 0xf5, 0xbf, 0xc3, 0x3b, 0x77, 0x08, 0xd5, 0x46, 0xe4,
+	0xba, 0x35, 0xf9, 0x97, 0xe2, 0xe8, 0x9f, 0x00, 0x00, 0x00, 0xff, 0xff, 0x53, 0x60, 0xe0, 0xf0,
+	0x9f, 0x08, 0x00, 0x00,
 }
 
 func (m *Attribute) Marshal() (dAtA []byte, err error) {
@@ -1210,6 +1433,16 @@ func (m *ResourceUnit) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.MaxCount != 0 {
+		i = encodeVarintResource(dAtA, i, uint64(m.MaxCount))
+		i--
+		dAtA[i] = 0x28
+	}
+	if m.MinCount != 0 {
+		i = encodeVarintResource(dAtA, i, uint64(m.MinCount))
+		i--
+		dAtA[i] = 0x20
+	}
 	{
 		size, err := m.Price.MarshalToSizedBuffer(dAtA[:i])
 		if err != nil {
@@ -1235,6 +1468,115 @@ func (m *ResourceUnit) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	}
 	i--
 	dAtA[i] = 0xa
+	return len(dAtA) - i, nil
+}
+
+func (m *UnitCount) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *UnitCount) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *UnitCount) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Count != 0 {
+		i = encodeVarintResource(dAtA, i, uint64(m.Count))
+		i--
+		dAtA[i] = 0x10
+	}
+	if m.Unit != 0 {
+		i = encodeVarintResource(dAtA, i, uint64(m.Unit))
+		i--
+		dAtA[i] = 0x8
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *UnitPrice) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *UnitPrice) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *UnitPrice) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.AmountPerBlock) > 0 {
+		i -= len(m.AmountPerBlock)
+		copy(dAtA[i:], m.AmountPerBlock)
+		i = encodeVarintResource(dAtA, i, uint64(len(m.AmountPerBlock)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if m.Unit != 0 {
+		i = encodeVarintResource(dAtA, i, uint64(m.Unit))
+		i--
+		dAtA[i] = 0x8
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *Selection) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Selection) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Selection) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Excluded) > 0 {
+		for iNdEx := len(m.Excluded) - 1; iNdEx >= 0; iNdEx-- {
+			i -= len(m.Excluded[iNdEx])
+			copy(dAtA[i:], m.Excluded[iNdEx])
+			i = encodeVarintResource(dAtA, i, uint64(len(m.Excluded[iNdEx])))
+			i--
+			dAtA[i] = 0x12
+		}
+	}
+	if len(m.Allowed) > 0 {
+		for iNdEx := len(m.Allowed) - 1; iNdEx >= 0; iNdEx-- {
+			i -= len(m.Allowed[iNdEx])
+			copy(dAtA[i:], m.Allowed[iNdEx])
+			i = encodeVarintResource(dAtA, i, uint64(len(m.Allowed[iNdEx])))
+			i--
+			dAtA[i] = 0xa
+		}
+	}
 	return len(dAtA) - i, nil
 }
 
@@ -1299,6 +1641,26 @@ func (m *Requirements) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	{
+		size, err := m.DataCenters.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintResource(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0x22
+	{
+		size, err := m.Providers.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintResource(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0x1a
 	if len(m.Attributes) > 0 {
 		for iNdEx := len(m.Attributes) - 1; iNdEx >= 0; iNdEx-- {
 			{
@@ -1346,6 +1708,11 @@ func (m *GroupSpec) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.ReclaimBlocks != 0 {
+		i = encodeVarintResource(dAtA, i, uint64(m.ReclaimBlocks))
+		i--
+		dAtA[i] = 0x20
+	}
 	if len(m.Units) > 0 {
 		for iNdEx := len(m.Units) - 1; iNdEx >= 0; iNdEx-- {
 			{
@@ -1559,6 +1926,64 @@ func (m *ResourceUnit) Size() (n int) {
 	}
 	l = m.Price.Size()
 	n += 1 + l + sovResource(uint64(l))
+	if m.MinCount != 0 {
+		n += 1 + sovResource(uint64(m.MinCount))
+	}
+	if m.MaxCount != 0 {
+		n += 1 + sovResource(uint64(m.MaxCount))
+	}
+	return n
+}
+
+func (m *UnitCount) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Unit != 0 {
+		n += 1 + sovResource(uint64(m.Unit))
+	}
+	if m.Count != 0 {
+		n += 1 + sovResource(uint64(m.Count))
+	}
+	return n
+}
+
+func (m *UnitPrice) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Unit != 0 {
+		n += 1 + sovResource(uint64(m.Unit))
+	}
+	l = len(m.AmountPerBlock)
+	if l > 0 {
+		n += 1 + l + sovResource(uint64(l))
+	}
+	return n
+}
+
+func (m *Selection) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if len(m.Allowed) > 0 {
+		for _, s := range m.Allowed {
+			l = len(s)
+			n += 1 + l + sovResource(uint64(l))
+		}
+	}
+	if len(m.Excluded) > 0 {
+		for _, s := range m.Excluded {
+			l = len(s)
+			n += 1 + l + sovResource(uint64(l))
+		}
+	}
 	return n
 }
 
@@ -1597,6 +2022,10 @@ func (m *Requirements) Size() (n int) {
 			n += 1 + l + sovResource(uint64(l))
 		}
 	}
+	l = m.Providers.Size()
+	n += 1 + l + sovResource(uint64(l))
+	l = m.DataCenters.Size()
+	n += 1 + l + sovResource(uint64(l))
 	return n
 }
 
@@ -1617,6 +2046,9 @@ func (m *GroupSpec) Size() (n int) {
 			l = e.Size()
 			n += 1 + l + sovResource(uint64(l))
 		}
+	}
+	if m.ReclaimBlocks != 0 {
+		n += 1 + sovResource(uint64(m.ReclaimBlocks))
 	}
 	return n
 }
@@ -2737,6 +3169,347 @@ func (m *ResourceUnit) Unmarshal(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MinCount", wireType)
+			}
+			m.MinCount = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowResource
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.MinCount |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MaxCount", wireType)
+			}
+			m.MaxCount = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowResource
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.MaxCount |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipResource(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthResource
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *UnitCount) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowResource
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: UnitCount: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: UnitCount: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Unit", wireType)
+			}
+			m.Unit = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowResource
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Unit |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Count", wireType)
+			}
+			m.Count = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowResource
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Count |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipResource(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthResource
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *UnitPrice) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowResource
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: UnitPrice: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: UnitPrice: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Unit", wireType)
+			}
+			m.Unit = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowResource
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Unit |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field AmountPerBlock", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowResource
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthResource
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthResource
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.AmountPerBlock = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipResource(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthResource
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *Selection) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowResource
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Selection: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Selection: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Allowed", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowResource
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthResource
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthResource
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Allowed = append(m.Allowed, string(dAtA[iNdEx:postIndex]))
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Excluded", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowResource
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthResource
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthResource
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Excluded = append(m.Excluded, string(dAtA[iNdEx:postIndex]))
+			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
 			skippy, err := skipResource(dAtA[iNdEx:])
@@ -2968,6 +3741,72 @@ func (m *Requirements) Unmarshal(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Providers", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowResource
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthResource
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthResource
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Providers.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field DataCenters", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowResource
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthResource
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthResource
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.DataCenters.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
 			skippy, err := skipResource(dAtA[iNdEx:])
@@ -3117,6 +3956,25 @@ func (m *GroupSpec) Unmarshal(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ReclaimBlocks", wireType)
+			}
+			m.ReclaimBlocks = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowResource
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ReclaimBlocks |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := skipResource(dAtA[iNdEx:])

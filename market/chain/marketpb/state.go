@@ -17,6 +17,22 @@ func toHash(b []byte) (market.Hash, error) {
 	return h, nil
 }
 
+// toHashOrNone converts a hash that may be absent.
+func toHashOrNone(b []byte) (market.Hash, error) {
+	if len(b) == 0 {
+		return market.Hash{}, nil
+	}
+	return toHash(b)
+}
+
+// fromHash converts a hash of which zero means none.
+func fromHash(h market.Hash) []byte {
+	if h == (market.Hash{}) {
+		return nil
+	}
+	return h[:]
+}
+
 // first returns the first error.
 func first(errs ...error) error {
 	for _, err := range errs {
@@ -82,7 +98,7 @@ func ToOrder(o Order) (market.Order, error) {
 // FromBid converts a bid.
 func FromBid(b market.Bid) Bid {
 	return Bid{
-		Id: FromBidID(b.ID), State: BidState(b.State), Price: FromPrice(b.Price), Deposit: FromCoin(b.Deposit),
+		Id: FromBidID(b.ID), State: BidState(b.State), Price: FromPrice(b.Price), Units: each(b.Units, fromUnitPrice), Deposit: FromCoin(b.Deposit),
 		CreatedAt: b.CreatedAt, ClosedAt: b.ClosedAt,
 	}
 }
@@ -92,9 +108,33 @@ func ToBid(b Bid) (market.Bid, error) {
 	state, err1 := toEnum[market.BidState]("bid state", int32(b.State))
 	price, err2 := ToPrice(b.Price)
 	deposit, err3 := ToCoin(b.Deposit)
+	units, err4 := eachErr(b.Units, toUnitPrice)
 	return market.Bid{
-		ID: ToBidID(b.Id), State: state, Price: price, Deposit: deposit,
+		ID: ToBidID(b.Id), State: state, Price: price, Units: units, Deposit: deposit,
 		CreatedAt: b.CreatedAt, ClosedAt: b.ClosedAt,
+	}, first(err1, err2, err3, err4)
+}
+
+func fromScale(s *market.Scale) *Scale {
+	if s == nil {
+		return nil
+	}
+	return &Scale{
+		Number: s.Number, Counts: each(s.Counts, fromCount), Price: FromPrice(s.Price), Hash: fromHash(s.Hash), From: fromHash(s.From),
+		RequestedAt: s.RequestedAt, ExpiresAt: s.ExpiresAt,
+	}
+}
+
+func toScale(s *Scale) (*market.Scale, error) {
+	if s == nil {
+		return nil, nil
+	}
+	price, err1 := ToPrice(s.Price)
+	hash, err2 := toHashOrNone(s.Hash)
+	from, err3 := toHashOrNone(s.From)
+	return &market.Scale{
+		Number: s.Number, Counts: each(s.Counts, toCount), Price: price, Hash: hash, From: from,
+		RequestedAt: s.RequestedAt, ExpiresAt: s.ExpiresAt,
 	}, first(err1, err2, err3)
 }
 
@@ -103,6 +143,7 @@ func FromLease(l market.Lease) Lease {
 	return Lease{
 		Id: FromBidID(l.ID.Bid()), State: LeaseState(l.State), Price: FromPrice(l.Price),
 		CreatedAt: l.CreatedAt, ClosedAt: l.ClosedAt, Reason: uint32(l.Reason),
+		EndsAt: l.EndsAt, Scales: l.Scales, Scale: fromScale(l.Scale),
 	}
 }
 
@@ -110,10 +151,12 @@ func FromLease(l market.Lease) Lease {
 func ToLease(l Lease) (market.Lease, error) {
 	state, err1 := toEnum[market.LeaseState]("lease state", int32(l.State))
 	price, err2 := ToPrice(l.Price)
+	scale, err3 := toScale(l.Scale)
 	return market.Lease{
 		ID: ToBidID(l.Id).Lease(), State: state, Price: price,
 		CreatedAt: l.CreatedAt, ClosedAt: l.ClosedAt, Reason: market.CloseReason(l.Reason),
-	}, first(err1, err2)
+		EndsAt: l.EndsAt, Scales: l.Scales, Scale: scale,
+	}, first(err1, err2, err3)
 }
 
 func fromDeposit(d market.Deposit) Deposit {
@@ -165,6 +208,32 @@ func ToPayment(p Payment) (market.Payment, error) {
 		ID: ToBidID(p.Id).Lease(), State: state, Price: price, Balance: balance, Fraction: fraction,
 		Withdrawn: withdrawn, Unpaid: unpaid, FeeCarry: p.FeeCarry, OverdrawnAt: p.OverdrawnAt,
 	}, first(err1, err2, err3, err4, err5, err6)
+}
+
+// FromRetainer converts a retainer.
+func FromRetainer(r market.Retainer) Retainer {
+	return Retainer{
+		Id: FromRetainerID(r.ID), State: RetainerState(r.State), Price: FromPrice(r.Price), Funds: r.Funds.String(),
+		Balance: r.Balance.String(), Fraction: r.Fraction.String(), Withdrawn: r.Withdrawn.String(), FeeCarry: r.FeeCarry,
+		Unpaid: r.Unpaid.String(), CreatedAt: r.CreatedAt, SettledAt: r.SettledAt, ExpiresAt: r.ExpiresAt, DueAt: r.DueAt,
+		ClosedAt: r.ClosedAt, Reason: uint32(r.Reason),
+	}
+}
+
+// ToRetainer converts a retainer.
+func ToRetainer(r Retainer) (market.Retainer, error) {
+	state, err1 := toEnum[market.RetainerState]("retainer state", int32(r.State))
+	price, err2 := ToPrice(r.Price)
+	funds, err3 := toAmount(r.Funds)
+	balance, err4 := toAmount(r.Balance)
+	fraction, err5 := toDecimal(r.Fraction)
+	withdrawn, err6 := toAmount(r.Withdrawn)
+	unpaid, err7 := toAmount(r.Unpaid)
+	return market.Retainer{
+		ID: ToRetainerID(r.Id), State: state, Price: price, Funds: funds, Balance: balance, Fraction: fraction,
+		Withdrawn: withdrawn, FeeCarry: r.FeeCarry, Unpaid: unpaid, CreatedAt: r.CreatedAt, SettledAt: r.SettledAt,
+		ExpiresAt: r.ExpiresAt, DueAt: r.DueAt, ClosedAt: r.ClosedAt, Reason: market.CloseReason(r.Reason),
+	}, first(err1, err2, err3, err4, err5, err6, err7)
 }
 
 // FromProvider converts a provider.

@@ -747,6 +747,8 @@ type MsgCreateBid struct {
 	Provider string     `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
 	Price    Price      `protobuf:"bytes,6,opt,name=price,proto3" json:"price"`
 	Deposit  types.Coin `protobuf:"bytes,7,opt,name=deposit,proto3" json:"deposit"`
+	// Prices per replica, of every unit in the order of the group.
+	Units []UnitPrice `protobuf:"bytes,8,rep,name=units,proto3" json:"units"`
 }
 
 func (m *MsgCreateBid) Reset()         { *m = MsgCreateBid{} }
@@ -829,6 +831,13 @@ func (m *MsgCreateBid) GetDeposit() types.Coin {
 		return m.Deposit
 	}
 	return types.Coin{}
+}
+
+func (m *MsgCreateBid) GetUnits() []UnitPrice {
+	if m != nil {
+		return m.Units
+	}
+	return nil
 }
 
 // MsgCreateBidResponse is empty.
@@ -1332,6 +1341,858 @@ func (m *MsgWithdrawLeaseResponse) XXX_DiscardUnknown() {
 
 var xxx_messageInfo_MsgWithdrawLeaseResponse proto.InternalMessageInfo
 
+// MsgScaleLease asks the provider of an active lease for other numbers of replicas.
+type MsgScaleLease struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Dseq     uint64 `protobuf:"varint,2,opt,name=dseq,proto3" json:"dseq,omitempty"`
+	Gseq     uint32 `protobuf:"varint,3,opt,name=gseq,proto3" json:"gseq,omitempty"`
+	Oseq     uint32 `protobuf:"varint,4,opt,name=oseq,proto3" json:"oseq,omitempty"`
+	Provider string `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The units to change; others stay.
+	Counts []UnitCount `protobuf:"bytes,6,rep,name=counts,proto3" json:"counts"`
+	// The most the lease may cost from then on; absent leaves that to the bid.
+	MaxPrice *Price `protobuf:"bytes,7,opt,name=max_price,json=maxPrice,proto3" json:"max_price,omitempty"`
+	// Version of the manifest with the new counts, 32 bytes; empty leaves it.
+	Hash []byte `protobuf:"bytes,8,opt,name=hash,proto3" json:"hash,omitempty"`
+}
+
+func (m *MsgScaleLease) Reset()         { *m = MsgScaleLease{} }
+func (m *MsgScaleLease) String() string { return proto.CompactTextString(m) }
+func (*MsgScaleLease) ProtoMessage()    {}
+func (*MsgScaleLease) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{24}
+}
+func (m *MsgScaleLease) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgScaleLease) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgScaleLease.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgScaleLease) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgScaleLease.Merge(m, src)
+}
+func (m *MsgScaleLease) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgScaleLease) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgScaleLease.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgScaleLease proto.InternalMessageInfo
+
+func (m *MsgScaleLease) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *MsgScaleLease) GetDseq() uint64 {
+	if m != nil {
+		return m.Dseq
+	}
+	return 0
+}
+
+func (m *MsgScaleLease) GetGseq() uint32 {
+	if m != nil {
+		return m.Gseq
+	}
+	return 0
+}
+
+func (m *MsgScaleLease) GetOseq() uint32 {
+	if m != nil {
+		return m.Oseq
+	}
+	return 0
+}
+
+func (m *MsgScaleLease) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+func (m *MsgScaleLease) GetCounts() []UnitCount {
+	if m != nil {
+		return m.Counts
+	}
+	return nil
+}
+
+func (m *MsgScaleLease) GetMaxPrice() *Price {
+	if m != nil {
+		return m.MaxPrice
+	}
+	return nil
+}
+
+func (m *MsgScaleLease) GetHash() []byte {
+	if m != nil {
+		return m.Hash
+	}
+	return nil
+}
+
+// MsgScaleLeaseResponse is empty.
+type MsgScaleLeaseResponse struct {
+}
+
+func (m *MsgScaleLeaseResponse) Reset()         { *m = MsgScaleLeaseResponse{} }
+func (m *MsgScaleLeaseResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgScaleLeaseResponse) ProtoMessage()    {}
+func (*MsgScaleLeaseResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{25}
+}
+func (m *MsgScaleLeaseResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgScaleLeaseResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgScaleLeaseResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgScaleLeaseResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgScaleLeaseResponse.Merge(m, src)
+}
+func (m *MsgScaleLeaseResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgScaleLeaseResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgScaleLeaseResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgScaleLeaseResponse proto.InternalMessageInfo
+
+// MsgConfirmScale accepts a request to scale: counts, price and hash change in this block.
+type MsgConfirmScale struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Dseq     uint64 `protobuf:"varint,2,opt,name=dseq,proto3" json:"dseq,omitempty"`
+	Gseq     uint32 `protobuf:"varint,3,opt,name=gseq,proto3" json:"gseq,omitempty"`
+	Oseq     uint32 `protobuf:"varint,4,opt,name=oseq,proto3" json:"oseq,omitempty"`
+	Provider string `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
+	// Number of the request.
+	Number uint32 `protobuf:"varint,6,opt,name=number,proto3" json:"number,omitempty"`
+}
+
+func (m *MsgConfirmScale) Reset()         { *m = MsgConfirmScale{} }
+func (m *MsgConfirmScale) String() string { return proto.CompactTextString(m) }
+func (*MsgConfirmScale) ProtoMessage()    {}
+func (*MsgConfirmScale) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{26}
+}
+func (m *MsgConfirmScale) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgConfirmScale) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgConfirmScale.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgConfirmScale) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgConfirmScale.Merge(m, src)
+}
+func (m *MsgConfirmScale) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgConfirmScale) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgConfirmScale.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgConfirmScale proto.InternalMessageInfo
+
+func (m *MsgConfirmScale) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *MsgConfirmScale) GetDseq() uint64 {
+	if m != nil {
+		return m.Dseq
+	}
+	return 0
+}
+
+func (m *MsgConfirmScale) GetGseq() uint32 {
+	if m != nil {
+		return m.Gseq
+	}
+	return 0
+}
+
+func (m *MsgConfirmScale) GetOseq() uint32 {
+	if m != nil {
+		return m.Oseq
+	}
+	return 0
+}
+
+func (m *MsgConfirmScale) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+func (m *MsgConfirmScale) GetNumber() uint32 {
+	if m != nil {
+		return m.Number
+	}
+	return 0
+}
+
+// MsgConfirmScaleResponse is empty.
+type MsgConfirmScaleResponse struct {
+}
+
+func (m *MsgConfirmScaleResponse) Reset()         { *m = MsgConfirmScaleResponse{} }
+func (m *MsgConfirmScaleResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgConfirmScaleResponse) ProtoMessage()    {}
+func (*MsgConfirmScaleResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{27}
+}
+func (m *MsgConfirmScaleResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgConfirmScaleResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgConfirmScaleResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgConfirmScaleResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgConfirmScaleResponse.Merge(m, src)
+}
+func (m *MsgConfirmScaleResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgConfirmScaleResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgConfirmScaleResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgConfirmScaleResponse proto.InternalMessageInfo
+
+// MsgDeclineScale refuses a request to scale.
+type MsgDeclineScale struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Dseq     uint64 `protobuf:"varint,2,opt,name=dseq,proto3" json:"dseq,omitempty"`
+	Gseq     uint32 `protobuf:"varint,3,opt,name=gseq,proto3" json:"gseq,omitempty"`
+	Oseq     uint32 `protobuf:"varint,4,opt,name=oseq,proto3" json:"oseq,omitempty"`
+	Provider string `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
+	// Number of the request.
+	Number uint32 `protobuf:"varint,6,opt,name=number,proto3" json:"number,omitempty"`
+}
+
+func (m *MsgDeclineScale) Reset()         { *m = MsgDeclineScale{} }
+func (m *MsgDeclineScale) String() string { return proto.CompactTextString(m) }
+func (*MsgDeclineScale) ProtoMessage()    {}
+func (*MsgDeclineScale) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{28}
+}
+func (m *MsgDeclineScale) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgDeclineScale) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgDeclineScale.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgDeclineScale) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgDeclineScale.Merge(m, src)
+}
+func (m *MsgDeclineScale) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgDeclineScale) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgDeclineScale.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgDeclineScale proto.InternalMessageInfo
+
+func (m *MsgDeclineScale) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *MsgDeclineScale) GetDseq() uint64 {
+	if m != nil {
+		return m.Dseq
+	}
+	return 0
+}
+
+func (m *MsgDeclineScale) GetGseq() uint32 {
+	if m != nil {
+		return m.Gseq
+	}
+	return 0
+}
+
+func (m *MsgDeclineScale) GetOseq() uint32 {
+	if m != nil {
+		return m.Oseq
+	}
+	return 0
+}
+
+func (m *MsgDeclineScale) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+func (m *MsgDeclineScale) GetNumber() uint32 {
+	if m != nil {
+		return m.Number
+	}
+	return 0
+}
+
+// MsgDeclineScaleResponse is empty.
+type MsgDeclineScaleResponse struct {
+}
+
+func (m *MsgDeclineScaleResponse) Reset()         { *m = MsgDeclineScaleResponse{} }
+func (m *MsgDeclineScaleResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgDeclineScaleResponse) ProtoMessage()    {}
+func (*MsgDeclineScaleResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{29}
+}
+func (m *MsgDeclineScaleResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgDeclineScaleResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgDeclineScaleResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgDeclineScaleResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgDeclineScaleResponse.Merge(m, src)
+}
+func (m *MsgDeclineScaleResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgDeclineScaleResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgDeclineScaleResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgDeclineScaleResponse proto.InternalMessageInfo
+
+// MsgOpenRetainer begins a standing payment to a provider for keeping something.
+type MsgOpenRetainer struct {
+	Owner    string     `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Provider string     `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	Kind     string     `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name     string     `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	Price    Price      `protobuf:"bytes,5,opt,name=price,proto3" json:"price"`
+	Deposit  types.Coin `protobuf:"bytes,6,opt,name=deposit,proto3" json:"deposit"`
+	// Height at which it ends by itself, 0 for never.
+	ExpiresAt int64 `protobuf:"varint,7,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+}
+
+func (m *MsgOpenRetainer) Reset()         { *m = MsgOpenRetainer{} }
+func (m *MsgOpenRetainer) String() string { return proto.CompactTextString(m) }
+func (*MsgOpenRetainer) ProtoMessage()    {}
+func (*MsgOpenRetainer) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{30}
+}
+func (m *MsgOpenRetainer) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgOpenRetainer) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgOpenRetainer.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgOpenRetainer) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgOpenRetainer.Merge(m, src)
+}
+func (m *MsgOpenRetainer) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgOpenRetainer) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgOpenRetainer.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgOpenRetainer proto.InternalMessageInfo
+
+func (m *MsgOpenRetainer) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *MsgOpenRetainer) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+func (m *MsgOpenRetainer) GetKind() string {
+	if m != nil {
+		return m.Kind
+	}
+	return ""
+}
+
+func (m *MsgOpenRetainer) GetName() string {
+	if m != nil {
+		return m.Name
+	}
+	return ""
+}
+
+func (m *MsgOpenRetainer) GetPrice() Price {
+	if m != nil {
+		return m.Price
+	}
+	return Price{}
+}
+
+func (m *MsgOpenRetainer) GetDeposit() types.Coin {
+	if m != nil {
+		return m.Deposit
+	}
+	return types.Coin{}
+}
+
+func (m *MsgOpenRetainer) GetExpiresAt() int64 {
+	if m != nil {
+		return m.ExpiresAt
+	}
+	return 0
+}
+
+// MsgOpenRetainerResponse is empty.
+type MsgOpenRetainerResponse struct {
+}
+
+func (m *MsgOpenRetainerResponse) Reset()         { *m = MsgOpenRetainerResponse{} }
+func (m *MsgOpenRetainerResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgOpenRetainerResponse) ProtoMessage()    {}
+func (*MsgOpenRetainerResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{31}
+}
+func (m *MsgOpenRetainerResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgOpenRetainerResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgOpenRetainerResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgOpenRetainerResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgOpenRetainerResponse.Merge(m, src)
+}
+func (m *MsgOpenRetainerResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgOpenRetainerResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgOpenRetainerResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgOpenRetainerResponse proto.InternalMessageInfo
+
+// MsgDepositRetainer adds the owner's money to a retainer.
+type MsgDepositRetainer struct {
+	Owner    string     `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Provider string     `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	Kind     string     `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name     string     `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	Amount   types.Coin `protobuf:"bytes,5,opt,name=amount,proto3" json:"amount"`
+}
+
+func (m *MsgDepositRetainer) Reset()         { *m = MsgDepositRetainer{} }
+func (m *MsgDepositRetainer) String() string { return proto.CompactTextString(m) }
+func (*MsgDepositRetainer) ProtoMessage()    {}
+func (*MsgDepositRetainer) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{32}
+}
+func (m *MsgDepositRetainer) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgDepositRetainer) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgDepositRetainer.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgDepositRetainer) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgDepositRetainer.Merge(m, src)
+}
+func (m *MsgDepositRetainer) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgDepositRetainer) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgDepositRetainer.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgDepositRetainer proto.InternalMessageInfo
+
+func (m *MsgDepositRetainer) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *MsgDepositRetainer) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+func (m *MsgDepositRetainer) GetKind() string {
+	if m != nil {
+		return m.Kind
+	}
+	return ""
+}
+
+func (m *MsgDepositRetainer) GetName() string {
+	if m != nil {
+		return m.Name
+	}
+	return ""
+}
+
+func (m *MsgDepositRetainer) GetAmount() types.Coin {
+	if m != nil {
+		return m.Amount
+	}
+	return types.Coin{}
+}
+
+// MsgDepositRetainerResponse is empty.
+type MsgDepositRetainerResponse struct {
+}
+
+func (m *MsgDepositRetainerResponse) Reset()         { *m = MsgDepositRetainerResponse{} }
+func (m *MsgDepositRetainerResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgDepositRetainerResponse) ProtoMessage()    {}
+func (*MsgDepositRetainerResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{33}
+}
+func (m *MsgDepositRetainerResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgDepositRetainerResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgDepositRetainerResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgDepositRetainerResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgDepositRetainerResponse.Merge(m, src)
+}
+func (m *MsgDepositRetainerResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgDepositRetainerResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgDepositRetainerResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgDepositRetainerResponse proto.InternalMessageInfo
+
+// MsgWithdrawRetainer settles a retainer and pays the provider what it has earned.
+type MsgWithdrawRetainer struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	Kind     string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name     string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+}
+
+func (m *MsgWithdrawRetainer) Reset()         { *m = MsgWithdrawRetainer{} }
+func (m *MsgWithdrawRetainer) String() string { return proto.CompactTextString(m) }
+func (*MsgWithdrawRetainer) ProtoMessage()    {}
+func (*MsgWithdrawRetainer) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{34}
+}
+func (m *MsgWithdrawRetainer) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgWithdrawRetainer) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgWithdrawRetainer.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgWithdrawRetainer) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgWithdrawRetainer.Merge(m, src)
+}
+func (m *MsgWithdrawRetainer) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgWithdrawRetainer) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgWithdrawRetainer.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgWithdrawRetainer proto.InternalMessageInfo
+
+func (m *MsgWithdrawRetainer) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *MsgWithdrawRetainer) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+func (m *MsgWithdrawRetainer) GetKind() string {
+	if m != nil {
+		return m.Kind
+	}
+	return ""
+}
+
+func (m *MsgWithdrawRetainer) GetName() string {
+	if m != nil {
+		return m.Name
+	}
+	return ""
+}
+
+// MsgWithdrawRetainerResponse is empty.
+type MsgWithdrawRetainerResponse struct {
+}
+
+func (m *MsgWithdrawRetainerResponse) Reset()         { *m = MsgWithdrawRetainerResponse{} }
+func (m *MsgWithdrawRetainerResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgWithdrawRetainerResponse) ProtoMessage()    {}
+func (*MsgWithdrawRetainerResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{35}
+}
+func (m *MsgWithdrawRetainerResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgWithdrawRetainerResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgWithdrawRetainerResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgWithdrawRetainerResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgWithdrawRetainerResponse.Merge(m, src)
+}
+func (m *MsgWithdrawRetainerResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgWithdrawRetainerResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgWithdrawRetainerResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgWithdrawRetainerResponse proto.InternalMessageInfo
+
+// MsgCloseRetainer ends a retainer; its owner or its provider may.
+type MsgCloseRetainer struct {
+	Owner    string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	Kind     string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name     string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	By       string `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+}
+
+func (m *MsgCloseRetainer) Reset()         { *m = MsgCloseRetainer{} }
+func (m *MsgCloseRetainer) String() string { return proto.CompactTextString(m) }
+func (*MsgCloseRetainer) ProtoMessage()    {}
+func (*MsgCloseRetainer) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{36}
+}
+func (m *MsgCloseRetainer) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgCloseRetainer) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgCloseRetainer.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgCloseRetainer) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgCloseRetainer.Merge(m, src)
+}
+func (m *MsgCloseRetainer) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgCloseRetainer) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgCloseRetainer.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgCloseRetainer proto.InternalMessageInfo
+
+func (m *MsgCloseRetainer) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *MsgCloseRetainer) GetProvider() string {
+	if m != nil {
+		return m.Provider
+	}
+	return ""
+}
+
+func (m *MsgCloseRetainer) GetKind() string {
+	if m != nil {
+		return m.Kind
+	}
+	return ""
+}
+
+func (m *MsgCloseRetainer) GetName() string {
+	if m != nil {
+		return m.Name
+	}
+	return ""
+}
+
+func (m *MsgCloseRetainer) GetBy() string {
+	if m != nil {
+		return m.By
+	}
+	return ""
+}
+
+// MsgCloseRetainerResponse is empty.
+type MsgCloseRetainerResponse struct {
+}
+
+func (m *MsgCloseRetainerResponse) Reset()         { *m = MsgCloseRetainerResponse{} }
+func (m *MsgCloseRetainerResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgCloseRetainerResponse) ProtoMessage()    {}
+func (*MsgCloseRetainerResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_a0705dc24d376db1, []int{37}
+}
+func (m *MsgCloseRetainerResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgCloseRetainerResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgCloseRetainerResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgCloseRetainerResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgCloseRetainerResponse.Merge(m, src)
+}
+func (m *MsgCloseRetainerResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgCloseRetainerResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgCloseRetainerResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgCloseRetainerResponse proto.InternalMessageInfo
+
 // MsgCreateProvider registers a provider.
 type MsgCreateProvider struct {
 	Owner      string      `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
@@ -1345,7 +2206,7 @@ func (m *MsgCreateProvider) Reset()         { *m = MsgCreateProvider{} }
 func (m *MsgCreateProvider) String() string { return proto.CompactTextString(m) }
 func (*MsgCreateProvider) ProtoMessage()    {}
 func (*MsgCreateProvider) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{24}
+	return fileDescriptor_a0705dc24d376db1, []int{38}
 }
 func (m *MsgCreateProvider) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1417,7 +2278,7 @@ func (m *MsgCreateProviderResponse) Reset()         { *m = MsgCreateProviderResp
 func (m *MsgCreateProviderResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgCreateProviderResponse) ProtoMessage()    {}
 func (*MsgCreateProviderResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{25}
+	return fileDescriptor_a0705dc24d376db1, []int{39}
 }
 func (m *MsgCreateProviderResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1459,7 +2320,7 @@ func (m *MsgUpdateProvider) Reset()         { *m = MsgUpdateProvider{} }
 func (m *MsgUpdateProvider) String() string { return proto.CompactTextString(m) }
 func (*MsgUpdateProvider) ProtoMessage()    {}
 func (*MsgUpdateProvider) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{26}
+	return fileDescriptor_a0705dc24d376db1, []int{40}
 }
 func (m *MsgUpdateProvider) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1531,7 +2392,7 @@ func (m *MsgUpdateProviderResponse) Reset()         { *m = MsgUpdateProviderResp
 func (m *MsgUpdateProviderResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgUpdateProviderResponse) ProtoMessage()    {}
 func (*MsgUpdateProviderResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{27}
+	return fileDescriptor_a0705dc24d376db1, []int{41}
 }
 func (m *MsgUpdateProviderResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1569,7 +2430,7 @@ func (m *MsgDeleteProvider) Reset()         { *m = MsgDeleteProvider{} }
 func (m *MsgDeleteProvider) String() string { return proto.CompactTextString(m) }
 func (*MsgDeleteProvider) ProtoMessage()    {}
 func (*MsgDeleteProvider) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{28}
+	return fileDescriptor_a0705dc24d376db1, []int{42}
 }
 func (m *MsgDeleteProvider) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1613,7 +2474,7 @@ func (m *MsgDeleteProviderResponse) Reset()         { *m = MsgDeleteProviderResp
 func (m *MsgDeleteProviderResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgDeleteProviderResponse) ProtoMessage()    {}
 func (*MsgDeleteProviderResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{29}
+	return fileDescriptor_a0705dc24d376db1, []int{43}
 }
 func (m *MsgDeleteProviderResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1652,7 +2513,7 @@ func (m *MsgCreateCertificate) Reset()         { *m = MsgCreateCertificate{} }
 func (m *MsgCreateCertificate) String() string { return proto.CompactTextString(m) }
 func (*MsgCreateCertificate) ProtoMessage()    {}
 func (*MsgCreateCertificate) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{30}
+	return fileDescriptor_a0705dc24d376db1, []int{44}
 }
 func (m *MsgCreateCertificate) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1703,7 +2564,7 @@ func (m *MsgCreateCertificateResponse) Reset()         { *m = MsgCreateCertifica
 func (m *MsgCreateCertificateResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgCreateCertificateResponse) ProtoMessage()    {}
 func (*MsgCreateCertificateResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{31}
+	return fileDescriptor_a0705dc24d376db1, []int{45}
 }
 func (m *MsgCreateCertificateResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1742,7 +2603,7 @@ func (m *MsgRevokeCertificate) Reset()         { *m = MsgRevokeCertificate{} }
 func (m *MsgRevokeCertificate) String() string { return proto.CompactTextString(m) }
 func (*MsgRevokeCertificate) ProtoMessage()    {}
 func (*MsgRevokeCertificate) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{32}
+	return fileDescriptor_a0705dc24d376db1, []int{46}
 }
 func (m *MsgRevokeCertificate) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1793,7 +2654,7 @@ func (m *MsgRevokeCertificateResponse) Reset()         { *m = MsgRevokeCertifica
 func (m *MsgRevokeCertificateResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgRevokeCertificateResponse) ProtoMessage()    {}
 func (*MsgRevokeCertificateResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{33}
+	return fileDescriptor_a0705dc24d376db1, []int{47}
 }
 func (m *MsgRevokeCertificateResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1835,7 +2696,7 @@ func (m *MsgSignAudit) Reset()         { *m = MsgSignAudit{} }
 func (m *MsgSignAudit) String() string { return proto.CompactTextString(m) }
 func (*MsgSignAudit) ProtoMessage()    {}
 func (*MsgSignAudit) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{34}
+	return fileDescriptor_a0705dc24d376db1, []int{48}
 }
 func (m *MsgSignAudit) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1900,7 +2761,7 @@ func (m *MsgSignAuditResponse) Reset()         { *m = MsgSignAuditResponse{} }
 func (m *MsgSignAuditResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgSignAuditResponse) ProtoMessage()    {}
 func (*MsgSignAuditResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{35}
+	return fileDescriptor_a0705dc24d376db1, []int{49}
 }
 func (m *MsgSignAuditResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1939,7 +2800,7 @@ func (m *MsgRevokeAudit) Reset()         { *m = MsgRevokeAudit{} }
 func (m *MsgRevokeAudit) String() string { return proto.CompactTextString(m) }
 func (*MsgRevokeAudit) ProtoMessage()    {}
 func (*MsgRevokeAudit) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{36}
+	return fileDescriptor_a0705dc24d376db1, []int{50}
 }
 func (m *MsgRevokeAudit) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1990,7 +2851,7 @@ func (m *MsgRevokeAuditResponse) Reset()         { *m = MsgRevokeAuditResponse{}
 func (m *MsgRevokeAuditResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgRevokeAuditResponse) ProtoMessage()    {}
 func (*MsgRevokeAuditResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{37}
+	return fileDescriptor_a0705dc24d376db1, []int{51}
 }
 func (m *MsgRevokeAuditResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -2029,7 +2890,7 @@ func (m *MsgUpdateParams) Reset()         { *m = MsgUpdateParams{} }
 func (m *MsgUpdateParams) String() string { return proto.CompactTextString(m) }
 func (*MsgUpdateParams) ProtoMessage()    {}
 func (*MsgUpdateParams) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{38}
+	return fileDescriptor_a0705dc24d376db1, []int{52}
 }
 func (m *MsgUpdateParams) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -2080,7 +2941,7 @@ func (m *MsgUpdateParamsResponse) Reset()         { *m = MsgUpdateParamsResponse
 func (m *MsgUpdateParamsResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgUpdateParamsResponse) ProtoMessage()    {}
 func (*MsgUpdateParamsResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_a0705dc24d376db1, []int{39}
+	return fileDescriptor_a0705dc24d376db1, []int{53}
 }
 func (m *MsgUpdateParamsResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -2134,6 +2995,20 @@ func init() {
 	proto.RegisterType((*MsgCloseLeaseResponse)(nil), "moorage.market.v1.MsgCloseLeaseResponse")
 	proto.RegisterType((*MsgWithdrawLease)(nil), "moorage.market.v1.MsgWithdrawLease")
 	proto.RegisterType((*MsgWithdrawLeaseResponse)(nil), "moorage.market.v1.MsgWithdrawLeaseResponse")
+	proto.RegisterType((*MsgScaleLease)(nil), "moorage.market.v1.MsgScaleLease")
+	proto.RegisterType((*MsgScaleLeaseResponse)(nil), "moorage.market.v1.MsgScaleLeaseResponse")
+	proto.RegisterType((*MsgConfirmScale)(nil), "moorage.market.v1.MsgConfirmScale")
+	proto.RegisterType((*MsgConfirmScaleResponse)(nil), "moorage.market.v1.MsgConfirmScaleResponse")
+	proto.RegisterType((*MsgDeclineScale)(nil), "moorage.market.v1.MsgDeclineScale")
+	proto.RegisterType((*MsgDeclineScaleResponse)(nil), "moorage.market.v1.MsgDeclineScaleResponse")
+	proto.RegisterType((*MsgOpenRetainer)(nil), "moorage.market.v1.MsgOpenRetainer")
+	proto.RegisterType((*MsgOpenRetainerResponse)(nil), "moorage.market.v1.MsgOpenRetainerResponse")
+	proto.RegisterType((*MsgDepositRetainer)(nil), "moorage.market.v1.MsgDepositRetainer")
+	proto.RegisterType((*MsgDepositRetainerResponse)(nil), "moorage.market.v1.MsgDepositRetainerResponse")
+	proto.RegisterType((*MsgWithdrawRetainer)(nil), "moorage.market.v1.MsgWithdrawRetainer")
+	proto.RegisterType((*MsgWithdrawRetainerResponse)(nil), "moorage.market.v1.MsgWithdrawRetainerResponse")
+	proto.RegisterType((*MsgCloseRetainer)(nil), "moorage.market.v1.MsgCloseRetainer")
+	proto.RegisterType((*MsgCloseRetainerResponse)(nil), "moorage.market.v1.MsgCloseRetainerResponse")
 	proto.RegisterType((*MsgCreateProvider)(nil), "moorage.market.v1.MsgCreateProvider")
 	proto.RegisterType((*MsgCreateProviderResponse)(nil), "moorage.market.v1.MsgCreateProviderResponse")
 	proto.RegisterType((*MsgUpdateProvider)(nil), "moorage.market.v1.MsgUpdateProvider")
@@ -2155,102 +3030,128 @@ func init() {
 func init() { proto.RegisterFile("moorage/market/v1/tx.proto", fileDescriptor_a0705dc24d376db1) }
 
 var fileDescriptor_a0705dc24d376db1 = []byte{
-	// 1514 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xe4, 0x59, 0xcd, 0x6f, 0x1b, 0x45,
-	0x14, 0xcf, 0xe6, 0xb3, 0x99, 0x34, 0x6d, 0xb3, 0x4d, 0x13, 0x67, 0x1b, 0x1c, 0xd7, 0xa4, 0xad,
-	0x9b, 0xd2, 0x5d, 0x25, 0x54, 0x20, 0x7c, 0x41, 0x71, 0x2b, 0x71, 0x21, 0xa8, 0x72, 0xa8, 0x40,
-	0x20, 0x51, 0xad, 0xed, 0xe9, 0x7a, 0x68, 0xd6, 0xb3, 0xec, 0x8c, 0xd3, 0xf6, 0x86, 0x40, 0x5c,
-	0x40, 0x48, 0xbd, 0x72, 0x86, 0x33, 0xaa, 0x04, 0x7f, 0x44, 0xb9, 0x55, 0x5c, 0x80, 0x0b, 0x54,
-	0xed, 0xa1, 0x37, 0xfe, 0x02, 0x0e, 0x68, 0x3e, 0x76, 0xf6, 0x63, 0xbc, 0x6b, 0x17, 0x02, 0x25,
-	0xe2, 0x62, 0xed, 0xbc, 0xf9, 0xed, 0x7b, 0xbf, 0xf7, 0x9b, 0x8f, 0x7d, 0x33, 0x06, 0x96, 0x8f,
-	0x71, 0xe8, 0x7a, 0xd0, 0xf1, 0xdd, 0xf0, 0x16, 0xa4, 0xce, 0xfe, 0xa6, 0x43, 0xef, 0xd8, 0x41,
-	0x88, 0x29, 0x36, 0x17, 0x64, 0x9f, 0x2d, 0xfa, 0xec, 0xfd, 0x4d, 0x6b, 0xc1, 0xf5, 0x51, 0x0f,
-	0x3b, 0xfc, 0x57, 0xa0, 0xac, 0x72, 0x1b, 0x13, 0x1f, 0x13, 0xa7, 0xe5, 0x12, 0xe8, 0xec, 0x6f,
-	0xb6, 0x20, 0x75, 0x37, 0x9d, 0x36, 0x46, 0x3d, 0xd9, 0xbf, 0x2c, 0xfb, 0x7d, 0xe2, 0x31, 0xef,
-	0x3e, 0xf1, 0x64, 0xc7, 0x8a, 0xe8, 0xb8, 0xc1, 0x5b, 0x8e, 0x68, 0xc8, 0xae, 0x45, 0x0f, 0x7b,
-	0x58, 0xd8, 0xd9, 0x93, 0xb4, 0xae, 0x79, 0x18, 0x7b, 0x7b, 0xd0, 0xe1, 0xad, 0x56, 0xff, 0xa6,
-	0x43, 0x91, 0x0f, 0x09, 0x75, 0xfd, 0x20, 0xa2, 0xa2, 0x27, 0x13, 0xb8, 0xa1, 0xeb, 0x47, 0x6e,
-	0x2b, 0x7a, 0x7f, 0x08, 0x09, 0xee, 0x87, 0x6d, 0x28, 0x10, 0xd5, 0x7b, 0xe3, 0xe0, 0xe4, 0x0e,
-	0xf1, 0xae, 0x84, 0xd0, 0xa5, 0xf0, 0x2a, 0x0c, 0xf6, 0xf0, 0x5d, 0x1f, 0xf6, 0xa8, 0x69, 0x83,
-	0x29, 0x7c, 0xbb, 0x07, 0xc3, 0x92, 0x51, 0x31, 0x6a, 0xb3, 0x8d, 0xd2, 0x8f, 0xdf, 0x5f, 0x5a,
-	0x94, 0x8c, 0xb7, 0x3b, 0x9d, 0x10, 0x12, 0xb2, 0x4b, 0x43, 0xd4, 0xf3, 0x9a, 0x02, 0x66, 0x9a,
-	0x60, 0xb2, 0x43, 0xe0, 0x47, 0xa5, 0xf1, 0x8a, 0x51, 0x9b, 0x6c, 0xf2, 0x67, 0xb3, 0x0e, 0xa6,
-	0xbd, 0x10, 0xf7, 0x03, 0x52, 0x9a, 0xa8, 0x4c, 0xd4, 0xe6, 0xb6, 0x56, 0x6d, 0x4d, 0x5f, 0xfb,
-	0x0d, 0x06, 0xd8, 0x0d, 0x60, 0xbb, 0x31, 0xf9, 0xe0, 0xd7, 0xb5, 0xb1, 0xa6, 0x7c, 0x83, 0xf9,
-	0xeb, 0xba, 0xa4, 0x5b, 0x9a, 0xac, 0x18, 0xb5, 0xa3, 0x4d, 0xfe, 0x6c, 0xbe, 0x06, 0x66, 0x3a,
-	0x30, 0xc0, 0x04, 0xd1, 0xd2, 0x54, 0xc5, 0xa8, 0xcd, 0x6d, 0xad, 0xd8, 0x92, 0x12, 0x1b, 0x0a,
-	0x5b, 0x0e, 0x85, 0x7d, 0x05, 0xa3, 0x9e, 0xf4, 0x16, 0xe1, 0xeb, 0x1b, 0x9f, 0x3c, 0xbd, 0xbf,
-	0x21, 0xa8, 0x7e, 0xfe, 0xf4, 0xfe, 0xc6, 0xe9, 0x48, 0x97, 0x01, 0xa9, 0x57, 0x5f, 0x00, 0xa7,
-	0x07, 0x98, 0x9b, 0x90, 0x04, 0xb8, 0x47, 0x60, 0xf5, 0x2b, 0x83, 0x2b, 0x76, 0x3d, 0xe8, 0x1c,
-	0xbc, 0x62, 0x51, 0xd6, 0x13, 0x71, 0xd6, 0x45, 0xd4, 0xb3, 0x1c, 0x24, 0xf5, 0xac, 0x59, 0x51,
-	0xff, 0xc3, 0x00, 0x8b, 0x3b, 0xc4, 0xbb, 0x2a, 0x44, 0x39, 0x60, 0xee, 0xaf, 0x80, 0x59, 0xa9,
-	0x36, 0x0e, 0x79, 0x02, 0x45, 0x7e, 0x62, 0xa8, 0xf9, 0x2a, 0x98, 0x76, 0x7d, 0xdc, 0xef, 0x51,
-	0x3e, 0xd6, 0x23, 0x0c, 0xaa, 0x84, 0xd7, 0x1d, 0x26, 0x4c, 0xec, 0x88, 0x89, 0xb3, 0x9a, 0x10,
-	0x47, 0xcb, 0xb2, 0x5a, 0x06, 0xab, 0x83, 0xec, 0x4a, 0x9e, 0x4f, 0x0d, 0x60, 0xb2, 0x91, 0xdf,
-	0xc3, 0xe4, 0x80, 0x07, 0xb6, 0x7e, 0x21, 0x3d, 0x88, 0x56, 0x72, 0xfe, 0xa5, 0xc3, 0x55, 0x57,
-	0x81, 0xa5, 0x5b, 0x15, 0xc7, 0x2f, 0x0d, 0x30, 0x1f, 0x75, 0xf3, 0xb5, 0x73, 0x50, 0xf3, 0xce,
-	0x63, 0x36, 0x36, 0x6c, 0xf3, 0x4d, 0xfe, 0x5c, 0x5f, 0x4f, 0x53, 0x3e, 0x95, 0xa5, 0xcc, 0xa3,
-	0x57, 0x97, 0xc1, 0xa9, 0x94, 0x21, 0x4b, 0xf4, 0x9a, 0xdb, 0x7f, 0x8e, 0x44, 0xe3, 0xe8, 0x92,
-	0x68, 0x6c, 0xc8, 0x12, 0xdd, 0xa5, 0x6e, 0x48, 0x9f, 0x1b, 0xd1, 0x38, 0xba, 0x24, 0x1a, 0x1b,
-	0x14, 0xd1, 0x1f, 0xc6, 0xc1, 0x51, 0xb5, 0x31, 0x35, 0x50, 0xe7, 0x9f, 0xe2, 0xc9, 0x6c, 0x98,
-	0xd9, 0x26, 0x85, 0x8d, 0x3d, 0x9b, 0x97, 0xc1, 0x91, 0x20, 0xc4, 0xfb, 0xa8, 0x03, 0x43, 0xbe,
-	0xf9, 0x16, 0x85, 0x53, 0x48, 0xf3, 0x32, 0x98, 0x0a, 0x42, 0xd4, 0x86, 0xa5, 0x69, 0xbe, 0xb4,
-	0x4b, 0x03, 0x3e, 0x00, 0xd7, 0x58, 0xbf, 0x5c, 0xd9, 0x02, 0x9c, 0xdc, 0xe7, 0x67, 0x9e, 0x71,
-	0x9f, 0x3f, 0xc7, 0x24, 0x56, 0xf1, 0x99, 0xca, 0x8b, 0xda, 0x56, 0xdf, 0x40, 0x9d, 0xea, 0x12,
-	0xdf, 0x08, 0x55, 0x5b, 0x69, 0xfc, 0xbb, 0x01, 0xe6, 0xa2, 0xf9, 0x7c, 0x38, 0x24, 0x5e, 0x02,
-	0xd3, 0x21, 0x74, 0x09, 0xee, 0x71, 0x8d, 0xe7, 0x9b, 0xb2, 0x55, 0x3f, 0xab, 0x29, 0x71, 0x32,
-	0xbb, 0x82, 0x99, 0x10, 0xa7, 0xc4, 0xe7, 0x5f, 0x36, 0x95, 0x0e, 0xbf, 0x18, 0xe0, 0x98, 0x12,
-	0xe8, 0x4d, 0xe8, 0x12, 0xf8, 0xdf, 0x97, 0x42, 0xa4, 0x1c, 0xaf, 0xaf, 0x25, 0x6d, 0xe4, 0x79,
-	0x22, 0xd5, 0x12, 0x58, 0x4a, 0x5b, 0x54, 0xd6, 0x3f, 0x25, 0x36, 0xd7, 0xc3, 0x92, 0xf4, 0xb0,
-	0x6d, 0x5a, 0xe4, 0x9c, 0xd8, 0xa6, 0xd3, 0x29, 0x3f, 0x32, 0xc0, 0x89, 0x1d, 0xe2, 0xbd, 0x83,
-	0x68, 0xb7, 0x13, 0xba, 0xb7, 0x0f, 0x4b, 0xd6, 0x1b, 0xda, 0xec, 0x2e, 0x25, 0x12, 0x4f, 0x65,
-	0x53, 0xb5, 0x40, 0x29, 0x6b, 0x4b, 0x56, 0x44, 0x0b, 0x6a, 0x32, 0x5c, 0x8b, 0xd6, 0xd4, 0xb3,
-	0xe6, 0xbf, 0x02, 0x8e, 0x74, 0x31, 0xa1, 0x37, 0xfa, 0x21, 0xe2, 0x1a, 0xcc, 0x36, 0x67, 0x58,
-	0xfb, 0x7a, 0x88, 0xcc, 0x06, 0x00, 0x2e, 0xa5, 0x21, 0x6a, 0xf5, 0x29, 0x2c, 0xaa, 0x83, 0xb7,
-	0x23, 0x90, 0xdc, 0xd1, 0x12, 0x6f, 0x99, 0x8b, 0x60, 0x0a, 0xfa, 0x2e, 0xda, 0xe3, 0xba, 0xcd,
-	0x36, 0x45, 0xc3, 0x2c, 0x81, 0x99, 0xdb, 0xb0, 0x45, 0x10, 0x85, 0x42, 0xb7, 0x66, 0xd4, 0xac,
-	0xd7, 0xd2, 0x53, 0x62, 0x45, 0x5b, 0x07, 0x51, 0xa2, 0xd5, 0xd3, 0x60, 0x45, 0x33, 0x66, 0xb5,
-	0x11, 0xd5, 0xe4, 0xff, 0x40, 0x9b, 0x74, 0xa2, 0x52, 0x9b, 0xb4, 0x51, 0x69, 0xe3, 0x73, 0x69,
-	0xae, 0xc2, 0x3d, 0xf8, 0xd7, 0xa5, 0x29, 0xe2, 0x92, 0xf6, 0x2c, 0xb9, 0xa4, 0x8d, 0x8a, 0xcb,
-	0x67, 0x46, 0xe2, 0x63, 0x76, 0x05, 0x86, 0x14, 0xdd, 0x44, 0x6d, 0x97, 0x3e, 0xfb, 0x32, 0x3e,
-	0x01, 0x26, 0xd8, 0x2a, 0x1c, 0xe7, 0x87, 0x0f, 0xf6, 0x58, 0xbf, 0x98, 0x66, 0xb8, 0xaa, 0xcd,
-	0xa4, 0x44, 0x38, 0x59, 0x5e, 0x6b, 0x76, 0xc5, 0xf3, 0x0b, 0xc1, 0xb3, 0x09, 0xf7, 0xf1, 0xad,
-	0xbf, 0xc5, 0x73, 0x09, 0x4c, 0x13, 0x18, 0x22, 0x77, 0x4f, 0x4e, 0x28, 0xd9, 0x2a, 0x62, 0xab,
-	0x05, 0x95, 0x6c, 0x35, 0xbb, 0x62, 0xfb, 0x8d, 0xa8, 0xb6, 0x76, 0x91, 0xd7, 0xdb, 0xee, 0x77,
-	0x10, 0x4d, 0x6d, 0x54, 0xc6, 0xc8, 0x9f, 0xe7, 0x2d, 0x30, 0xe3, 0xb2, 0xd7, 0xb1, 0xd0, 0xb5,
-	0xe8, 0xa5, 0x08, 0x78, 0x20, 0xeb, 0xe2, 0x75, 0x00, 0xe0, 0x9d, 0x00, 0x85, 0x90, 0xdc, 0x70,
-	0xa3, 0x93, 0x95, 0x65, 0x8b, 0xfb, 0x04, 0x3b, 0xba, 0x4f, 0xb0, 0xdf, 0x8e, 0xee, 0x13, 0x1a,
-	0x93, 0xf7, 0x7e, 0x5b, 0x33, 0x9a, 0xb3, 0xf2, 0x9d, 0x6d, 0x2a, 0x3e, 0xa6, 0x11, 0xa5, 0x6c,
-	0x21, 0xa5, 0x54, 0x91, 0x85, 0x94, 0x6a, 0x2b, 0xf9, 0xbe, 0x16, 0x05, 0x84, 0xd0, 0xf7, 0x5f,
-	0x16, 0xb0, 0x7e, 0x3e, 0xcb, 0x7d, 0x49, 0x9b, 0x0a, 0x82, 0xbd, 0x28, 0x05, 0x12, 0x16, 0xc5,
-	0xff, 0x5b, 0x03, 0x1c, 0x8f, 0x97, 0x3f, 0xbf, 0x53, 0x61, 0x27, 0x5c, 0xb7, 0x4f, 0xbb, 0x38,
-	0x44, 0xf4, 0xee, 0xd0, 0x0c, 0x62, 0x28, 0x3b, 0xe1, 0x8a, 0x5b, 0x19, 0x9e, 0x01, 0x2b, 0x67,
-	0x07, 0x94, 0xc1, 0x1c, 0x10, 0x9d, 0x70, 0x05, 0x5c, 0x7c, 0xe5, 0x62, 0x47, 0x2c, 0x93, 0x65,
-	0x7d, 0xc3, 0xe2, 0xd8, 0xea, 0x0a, 0x58, 0xce, 0x98, 0xa2, 0x5c, 0xb6, 0xbe, 0x3b, 0x0e, 0x26,
-	0x76, 0x88, 0x67, 0x7e, 0x08, 0x4e, 0x68, 0xf7, 0x3c, 0xe7, 0x06, 0x70, 0x19, 0x70, 0xfb, 0x61,
-	0xd9, 0xa3, 0xe1, 0xa2, 0x98, 0x2c, 0x96, 0x76, 0x43, 0x92, 0x13, 0x2b, 0x8b, 0xcb, 0x8b, 0x95,
-	0x77, 0xad, 0x61, 0xfa, 0x60, 0x41, 0xbf, 0xd2, 0x38, 0x3f, 0xd8, 0x89, 0x06, 0xb4, 0x9c, 0x11,
-	0x81, 0x2a, 0x9c, 0x07, 0x8e, 0x67, 0xaf, 0x08, 0xce, 0xe6, 0xa8, 0x93, 0x86, 0x59, 0x97, 0x46,
-	0x82, 0xa9, 0x40, 0xef, 0x02, 0x90, 0x38, 0xe7, 0x57, 0x0a, 0x5e, 0xe6, 0x08, 0xab, 0x36, 0x0c,
-	0x91, 0xf4, 0x9c, 0x38, 0x98, 0xe7, 0x78, 0x8e, 0x11, 0x79, 0x9e, 0xf5, 0xd3, 0x34, 0xf3, 0x9c,
-	0x38, 0x49, 0xe7, 0x78, 0x8e, 0x11, 0x79, 0x9e, 0xf5, 0xe3, 0xaf, 0x79, 0x1d, 0xcc, 0xc6, 0x47,
-	0xdf, 0xb5, 0xa2, 0xe9, 0xd8, 0x40, 0x1d, 0xeb, 0xfc, 0x10, 0x80, 0x72, 0xdb, 0x04, 0x47, 0xd4,
-	0x69, 0xaf, 0x5c, 0x20, 0x20, 0x73, 0x7a, 0xae, 0xb8, 0x5f, 0xf9, 0x7c, 0x1f, 0xcc, 0x25, 0x4f,
-	0x4e, 0x67, 0x8a, 0xb8, 0x70, 0x88, 0x75, 0x61, 0x28, 0x44, 0x9b, 0x15, 0xc2, 0x77, 0xd1, 0xac,
-	0x10, 0xae, 0x6b, 0xc3, 0x10, 0xca, 0xb3, 0x0b, 0xe6, 0xd3, 0xe7, 0x80, 0x17, 0x07, 0xbf, 0x9a,
-	0x02, 0x59, 0x17, 0x47, 0x00, 0xa9, 0x10, 0x1d, 0x70, 0x2c, 0x53, 0x6b, 0xaf, 0x17, 0x65, 0x1e,
-	0xa1, 0xac, 0x97, 0x46, 0x41, 0x25, 0xa3, 0x64, 0xaa, 0xd6, 0xf5, 0xa2, 0x2d, 0x65, 0x58, 0x94,
-	0xc1, 0x35, 0x20, 0x8b, 0x92, 0x29, 0x00, 0xd7, 0xf3, 0xb6, 0x92, 0x24, 0x2a, 0x2f, 0xca, 0xe0,
-	0xea, 0x8e, 0x6d, 0x6e, 0x7a, 0x65, 0x57, 0x38, 0xbb, 0x13, 0xc0, 0xbc, 0xcd, 0x2d, 0xb7, 0x48,
-	0x63, 0xe1, 0xf4, 0x02, 0x2d, 0x27, 0x9c, 0x06, 0xcc, 0x0b, 0x97, 0x5b, 0x65, 0xb1, 0x45, 0x1d,
-	0x57, 0x58, 0x39, 0x8b, 0x5a, 0x01, 0xf2, 0x16, 0xb5, 0x56, 0x7d, 0xb0, 0x05, 0x98, 0xac, 0x3c,
-	0xce, 0x14, 0xd1, 0x12, 0xae, 0x2f, 0x0c, 0x85, 0x28, 0xe7, 0x1f, 0x80, 0xa3, 0xa9, 0xb2, 0xa0,
-	0x5a, 0x38, 0x6b, 0x38, 0xc6, 0xda, 0x18, 0x8e, 0x89, 0xfc, 0x5b, 0x53, 0x1f, 0x3f, 0xbd, 0xbf,
-	0x61, 0x34, 0xde, 0x7a, 0xf0, 0xb8, 0x6c, 0x3c, 0x7c, 0x5c, 0x36, 0x1e, 0x3d, 0x2e, 0x1b, 0xf7,
-	0x9e, 0x94, 0xc7, 0x1e, 0x3e, 0x29, 0x8f, 0xfd, 0xfc, 0xa4, 0x3c, 0xf6, 0xde, 0x65, 0x0f, 0xd1,
-	0x6e, 0xbf, 0x65, 0xb7, 0xb1, 0xef, 0x48, 0xb7, 0x97, 0x3a, 0x70, 0xdf, 0xc9, 0xfc, 0xd9, 0xd3,
-	0xee, 0xba, 0xa8, 0x27, 0x1b, 0x41, 0xab, 0x35, 0xcd, 0xab, 0xbe, 0x97, 0xff, 0x0c, 0x00, 0x00,
-	0xff, 0xff, 0xd0, 0xa8, 0x87, 0x1c, 0x01, 0x1b, 0x00, 0x00,
+	// 1929 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xe4, 0x5a, 0xcd, 0x6f, 0x1b, 0xc7,
+	0x15, 0xd7, 0x52, 0x22, 0x25, 0x8e, 0x24, 0xdb, 0x5a, 0xcb, 0x12, 0xb5, 0x92, 0x29, 0x99, 0x96,
+	0x65, 0x5a, 0xae, 0x48, 0x48, 0x75, 0xdd, 0x96, 0x97, 0x42, 0x94, 0x80, 0x5e, 0xaa, 0xd6, 0x58,
+	0x55, 0x68, 0xd1, 0x02, 0x15, 0x96, 0xe4, 0x78, 0x35, 0x35, 0x77, 0x87, 0xdd, 0x5d, 0xca, 0xd2,
+	0xad, 0x68, 0x91, 0x1c, 0x12, 0x04, 0xf0, 0x35, 0xe7, 0xe4, 0x1c, 0xf8, 0x90, 0x3f, 0xc2, 0x47,
+	0xc3, 0x97, 0x24, 0x17, 0xc7, 0xb0, 0x11, 0xf8, 0x16, 0xe4, 0x94, 0x53, 0x0e, 0xc1, 0x7c, 0xec,
+	0xec, 0xec, 0x2e, 0x77, 0x49, 0x39, 0x4a, 0x2c, 0x25, 0x17, 0x61, 0xe7, 0xcd, 0x8f, 0xef, 0x6b,
+	0x66, 0xde, 0xbc, 0xf7, 0x46, 0x40, 0xb3, 0x30, 0x76, 0x0c, 0x13, 0x56, 0x2d, 0xc3, 0x79, 0x00,
+	0xbd, 0xea, 0xe1, 0x7a, 0xd5, 0x3b, 0xaa, 0x74, 0x1c, 0xec, 0x61, 0x75, 0x8a, 0xcf, 0x55, 0xd8,
+	0x5c, 0xe5, 0x70, 0x5d, 0x9b, 0x32, 0x2c, 0x64, 0xe3, 0x2a, 0xfd, 0xcb, 0x50, 0x5a, 0xb1, 0x89,
+	0x5d, 0x0b, 0xbb, 0xd5, 0x86, 0xe1, 0xc2, 0xea, 0xe1, 0x7a, 0x03, 0x7a, 0xc6, 0x7a, 0xb5, 0x89,
+	0x91, 0xcd, 0xe7, 0x67, 0xf9, 0xbc, 0xe5, 0x9a, 0x84, 0xbb, 0xe5, 0x9a, 0x7c, 0x62, 0x8e, 0x4d,
+	0xec, 0xd3, 0x51, 0x95, 0x0d, 0xf8, 0xd4, 0xb4, 0x89, 0x4d, 0xcc, 0xe8, 0xe4, 0x8b, 0x53, 0x17,
+	0x4d, 0x8c, 0xcd, 0x36, 0xac, 0xd2, 0x51, 0xa3, 0x7b, 0xbf, 0xea, 0x21, 0x0b, 0xba, 0x9e, 0x61,
+	0x75, 0x7c, 0x55, 0xe2, 0xc6, 0x74, 0x0c, 0xc7, 0xb0, 0x7c, 0xb6, 0x4b, 0xf1, 0x79, 0x07, 0xba,
+	0xb8, 0xeb, 0x34, 0x21, 0x43, 0x94, 0x1e, 0x65, 0xc0, 0xe5, 0x1d, 0xd7, 0xdc, 0x72, 0xa0, 0xe1,
+	0xc1, 0x6d, 0xd8, 0x69, 0xe3, 0x63, 0x0b, 0xda, 0x9e, 0x5a, 0x01, 0x59, 0xfc, 0xd0, 0x86, 0x4e,
+	0x41, 0x59, 0x52, 0xca, 0xf9, 0x7a, 0xe1, 0xd9, 0xa7, 0x6b, 0xd3, 0x5c, 0xe3, 0xcd, 0x56, 0xcb,
+	0x81, 0xae, 0xbb, 0xeb, 0x39, 0xc8, 0x36, 0x75, 0x06, 0x53, 0x55, 0x30, 0xd2, 0x72, 0xe1, 0x7f,
+	0x0a, 0x99, 0x25, 0xa5, 0x3c, 0xa2, 0xd3, 0x6f, 0xb5, 0x06, 0x72, 0xa6, 0x83, 0xbb, 0x1d, 0xb7,
+	0x30, 0xbc, 0x34, 0x5c, 0x1e, 0xdf, 0x58, 0xa8, 0xc4, 0xfc, 0x5b, 0xf9, 0x23, 0x01, 0xec, 0x76,
+	0x60, 0xb3, 0x3e, 0xf2, 0xe4, 0xf9, 0xe2, 0x90, 0xce, 0x7f, 0x41, 0xf8, 0x1d, 0x18, 0xee, 0x41,
+	0x61, 0x64, 0x49, 0x29, 0x4f, 0xe8, 0xf4, 0x5b, 0xfd, 0x3d, 0x18, 0x6d, 0xc1, 0x0e, 0x76, 0x91,
+	0x57, 0xc8, 0x2e, 0x29, 0xe5, 0xf1, 0x8d, 0xb9, 0x0a, 0x57, 0x89, 0x2c, 0x45, 0x85, 0x2f, 0x45,
+	0x65, 0x0b, 0x23, 0x9b, 0x73, 0xf3, 0xf1, 0xb5, 0xd5, 0xff, 0xbd, 0x7e, 0xbc, 0xca, 0x54, 0x7d,
+	0xef, 0xf5, 0xe3, 0xd5, 0x79, 0xdf, 0x2f, 0x3d, 0x4c, 0x2f, 0x5d, 0x05, 0xf3, 0x3d, 0xc8, 0x3a,
+	0x74, 0x3b, 0xd8, 0x76, 0x61, 0xe9, 0x43, 0x85, 0x7a, 0x6c, 0xaf, 0xd3, 0x3a, 0x7d, 0x8f, 0xf9,
+	0x56, 0x0f, 0x07, 0x56, 0xa7, 0xa9, 0x1e, 0xd5, 0x81, 0xab, 0x1e, 0x25, 0x0b, 0xd5, 0xbf, 0x53,
+	0xc0, 0xf4, 0x8e, 0x6b, 0x6e, 0x33, 0xa7, 0x9c, 0xb2, 0xee, 0x77, 0x41, 0x9e, 0x7b, 0x1b, 0x3b,
+	0xd4, 0x80, 0x34, 0x3e, 0x01, 0x54, 0xfd, 0x2d, 0xc8, 0x19, 0x16, 0xee, 0xda, 0x1e, 0x5d, 0xeb,
+	0x01, 0x16, 0x95, 0xc3, 0x6b, 0x55, 0xe2, 0x98, 0x80, 0x11, 0x71, 0xce, 0x82, 0xe4, 0x9c, 0x98,
+	0x95, 0xa5, 0x22, 0x58, 0xe8, 0x45, 0x17, 0xee, 0xf9, 0xbf, 0x02, 0x54, 0xb2, 0xf2, 0x6d, 0xec,
+	0x9e, 0xf2, 0xc2, 0xd6, 0x6e, 0x85, 0x17, 0x51, 0x93, 0xf7, 0x5f, 0x58, 0x5c, 0x69, 0x01, 0x68,
+	0x71, 0xaa, 0xd0, 0xf1, 0x03, 0x05, 0x4c, 0xfa, 0xd3, 0xf4, 0xec, 0x9c, 0xd6, 0xbe, 0x33, 0x09,
+	0x8d, 0x2c, 0xdb, 0xa4, 0x4e, 0xbf, 0x6b, 0xcb, 0x61, 0x95, 0xaf, 0x44, 0x55, 0xa6, 0xd2, 0x4b,
+	0xb3, 0xe0, 0x4a, 0x88, 0x10, 0x55, 0xf4, 0x9e, 0xd1, 0x7d, 0x8b, 0x8a, 0x06, 0xd2, 0xb9, 0xa2,
+	0x01, 0x21, 0xaa, 0xe8, 0xae, 0x67, 0x38, 0xde, 0x5b, 0x53, 0x34, 0x90, 0xce, 0x15, 0x0d, 0x08,
+	0xc1, 0xf6, 0x1c, 0x06, 0x13, 0x22, 0x30, 0xd5, 0x51, 0xeb, 0xc7, 0xd2, 0x93, 0xd0, 0x30, 0xa1,
+	0x8d, 0x30, 0x1a, 0xf9, 0x56, 0xef, 0x80, 0xb1, 0x8e, 0x83, 0x0f, 0x51, 0x0b, 0x3a, 0x34, 0xf8,
+	0xa6, 0x89, 0x13, 0x48, 0xf5, 0x0e, 0xc8, 0x76, 0x1c, 0xd4, 0x84, 0x85, 0x1c, 0x3d, 0xda, 0x85,
+	0x1e, 0x17, 0xc0, 0x3d, 0x32, 0xcf, 0x4f, 0x36, 0x03, 0xcb, 0x71, 0x7e, 0xf4, 0x64, 0x71, 0x5e,
+	0xfd, 0x1d, 0xc8, 0x76, 0x6d, 0xe4, 0xb9, 0x85, 0xb1, 0xc4, 0x1b, 0x67, 0xcf, 0x46, 0x5e, 0x48,
+	0x28, 0xfd, 0x41, 0x6d, 0x85, 0x2c, 0x8e, 0xd0, 0x9c, 0xac, 0xcf, 0x74, 0xec, 0x92, 0xa8, 0xa3,
+	0x56, 0x69, 0x86, 0x86, 0x50, 0x31, 0x16, 0xab, 0xf3, 0xb5, 0x02, 0xc6, 0xfd, 0x93, 0x70, 0x3e,
+	0x16, 0x67, 0x06, 0xe4, 0x1c, 0x68, 0xb8, 0xd8, 0xa6, 0xab, 0x33, 0xa9, 0xf3, 0x51, 0xed, 0x46,
+	0xcc, 0x13, 0x97, 0xa3, 0x67, 0x9f, 0x38, 0xe2, 0x0a, 0x4b, 0x1c, 0xf8, 0x50, 0xf8, 0xe1, 0x0b,
+	0x05, 0x5c, 0x10, 0x0e, 0xfa, 0x13, 0x34, 0x5c, 0x78, 0xf6, 0x5d, 0xc1, 0x4c, 0x0e, 0x4e, 0xe6,
+	0x4c, 0x6c, 0xe5, 0xa9, 0x21, 0xa5, 0x02, 0x98, 0x09, 0x53, 0x84, 0xd5, 0x9f, 0x49, 0x61, 0xf9,
+	0xbc, 0x18, 0xdd, 0x2f, 0xc0, 0x33, 0x9b, 0xa5, 0x00, 0x1f, 0x36, 0xf9, 0x85, 0x02, 0x2e, 0xed,
+	0xb8, 0xe6, 0xdf, 0x90, 0x77, 0xd0, 0x72, 0x8c, 0x87, 0xe7, 0xc5, 0xea, 0xd5, 0xd8, 0xee, 0x2e,
+	0x48, 0x86, 0x87, 0xac, 0x29, 0x69, 0xa0, 0x10, 0xa5, 0x09, 0xf3, 0x9f, 0x67, 0xd8, 0xb5, 0xd1,
+	0x34, 0xda, 0xe7, 0x65, 0xc5, 0x49, 0x42, 0xde, 0x24, 0xa9, 0x93, 0x5b, 0xc8, 0xa5, 0x86, 0xc7,
+	0x2d, 0x02, 0xf2, 0xb3, 0x2d, 0xf6, 0x0b, 0xf5, 0x37, 0x20, 0x6f, 0x19, 0x47, 0xfb, 0x2c, 0x9c,
+	0x8f, 0xa6, 0x87, 0x73, 0x7d, 0xcc, 0x32, 0x8e, 0xe8, 0x97, 0xc8, 0x68, 0xc7, 0xa4, 0x8c, 0x36,
+	0xed, 0x1e, 0x14, 0xee, 0xf4, 0xef, 0x41, 0x41, 0x10, 0x9e, 0xff, 0x56, 0x01, 0x17, 0xc9, 0x96,
+	0xc4, 0xf6, 0x7d, 0xe4, 0x58, 0x14, 0x70, 0x3e, 0xa2, 0xad, 0xdd, 0xb5, 0x1a, 0xd0, 0xf1, 0xa3,
+	0x2d, 0x1b, 0xb1, 0xcc, 0x30, 0xb4, 0x1f, 0x67, 0xe5, 0x83, 0x28, 0x19, 0x59, 0x9a, 0x03, 0xb3,
+	0x11, 0x52, 0xd4, 0x27, 0xdb, 0xb0, 0xd9, 0x46, 0x36, 0xfc, 0x79, 0xfb, 0x44, 0x36, 0x92, 0xfb,
+	0x44, 0x26, 0x05, 0x31, 0x39, 0x43, 0x7d, 0xf2, 0x97, 0x0e, 0xb4, 0x75, 0xe8, 0x19, 0x88, 0xd8,
+	0x78, 0x52, 0x9f, 0xc8, 0x76, 0x65, 0x06, 0xb6, 0x4b, 0x05, 0x23, 0x0f, 0x90, 0xdd, 0x62, 0x55,
+	0x90, 0x4e, 0xbf, 0x09, 0xcd, 0x36, 0x2c, 0x48, 0xbd, 0x96, 0xd7, 0xe9, 0x77, 0x90, 0x1e, 0x65,
+	0xdf, 0x30, 0x3d, 0xca, 0x9d, 0x30, 0x3d, 0xba, 0x0a, 0x00, 0x3c, 0xea, 0x20, 0x07, 0xba, 0xfb,
+	0x06, 0x4b, 0xae, 0x86, 0xf5, 0x3c, 0xa7, 0x6c, 0x7a, 0x2c, 0x07, 0x0a, 0x0e, 0xa6, 0xec, 0x74,
+	0xd9, 0x8b, 0xdc, 0xe9, 0x32, 0x49, 0x38, 0xfd, 0xdd, 0x0c, 0xad, 0xa1, 0x78, 0x91, 0x75, 0x46,
+	0xfd, 0x1e, 0x94, 0x9c, 0xd9, 0x93, 0x95, 0x9c, 0x29, 0x65, 0x5c, 0xc4, 0x62, 0x5e, 0xc6, 0x45,
+	0xa8, 0xc2, 0x4d, 0xcf, 0x58, 0x13, 0xc1, 0xbf, 0x5a, 0xce, 0xa6, 0x9f, 0x6a, 0x6b, 0xb1, 0x73,
+	0x38, 0xdf, 0xe3, 0xae, 0x14, 0x26, 0xb3, 0xee, 0x43, 0x94, 0x2c, 0x6c, 0xfe, 0x86, 0x25, 0x0c,
+	0x34, 0x95, 0x38, 0xa3, 0x1b, 0xa3, 0x0c, 0x32, 0x8d, 0xe3, 0xbe, 0x01, 0x2c, 0xd3, 0x38, 0x66,
+	0x77, 0x58, 0xa6, 0x71, 0x1c, 0x4d, 0x20, 0x42, 0xd6, 0xf1, 0x04, 0x22, 0x44, 0x93, 0x9b, 0x31,
+	0x53, 0x22, 0x9b, 0xbc, 0xe7, 0x6b, 0x7a, 0x52, 0x7f, 0xcc, 0x81, 0xb1, 0x03, 0xec, 0x7a, 0xfb,
+	0x5d, 0x07, 0x31, 0x7f, 0xe8, 0xa3, 0x64, 0xbc, 0xe7, 0x20, 0xb5, 0x0e, 0x80, 0xe1, 0x79, 0x0e,
+	0x6a, 0x74, 0x3d, 0x98, 0xd6, 0x82, 0xdb, 0xf4, 0x41, 0x7c, 0xb3, 0x4b, 0xbf, 0x52, 0xa7, 0x41,
+	0x16, 0x5a, 0x06, 0x6a, 0x73, 0x2f, 0xb1, 0x81, 0x5a, 0x00, 0xa3, 0x0f, 0x61, 0xc3, 0x45, 0x1e,
+	0x8b, 0x5c, 0x79, 0xdd, 0x1f, 0xd6, 0xca, 0xe1, 0x03, 0x32, 0x17, 0x4b, 0xa4, 0x7d, 0x43, 0x4b,
+	0xf3, 0x60, 0x2e, 0x46, 0x8c, 0xfa, 0x86, 0x35, 0xb2, 0x7e, 0x01, 0xbe, 0x09, 0x1b, 0xca, 0x7d,
+	0x13, 0x26, 0x0a, 0xdf, 0x58, 0xd4, 0x35, 0xdb, 0xb0, 0x0d, 0xdf, 0xdc, 0x35, 0x69, 0xba, 0x84,
+	0x39, 0x73, 0x5d, 0xc2, 0x44, 0xa1, 0xcb, 0x3b, 0x8a, 0x54, 0x0d, 0x6f, 0x41, 0xc7, 0x43, 0xf7,
+	0x51, 0xd3, 0xf0, 0x4e, 0x9e, 0x7b, 0x5c, 0x02, 0xc3, 0xfe, 0x89, 0x9e, 0xd0, 0xc9, 0x67, 0xed,
+	0x76, 0x58, 0xc3, 0x85, 0xd8, 0x4e, 0x92, 0xc4, 0xf1, 0xce, 0x5e, 0x8c, 0x2e, 0xf4, 0x7c, 0x9f,
+	0xe9, 0xa9, 0xc3, 0x43, 0xfc, 0xe0, 0x07, 0xe9, 0x39, 0x03, 0x72, 0x2e, 0x74, 0x90, 0xd1, 0xe6,
+	0x1b, 0x8a, 0x8f, 0xd2, 0xb4, 0x8d, 0x09, 0xe5, 0xda, 0xc6, 0xe8, 0x42, 0xdb, 0x8f, 0x33, 0xb4,
+	0xd1, 0xb3, 0x8b, 0x4c, 0x7b, 0xb3, 0xdb, 0x42, 0x5e, 0x28, 0xe8, 0x29, 0x03, 0x07, 0xbd, 0x0d,
+	0x30, 0x6a, 0x90, 0x9f, 0xe3, 0xfe, 0x91, 0xd2, 0x07, 0x9e, 0xca, 0xb9, 0xf8, 0x43, 0x28, 0xc9,
+	0x60, 0x4d, 0x5d, 0xad, 0xc2, 0x9e, 0x32, 0x2a, 0xfe, 0x53, 0x46, 0xe5, 0xaf, 0xfe, 0x53, 0x46,
+	0x7d, 0xe4, 0xd1, 0x97, 0x8b, 0x8a, 0x9c, 0x86, 0xd0, 0x6a, 0xdc, 0x57, 0x29, 0xda, 0x89, 0x11,
+	0x5e, 0xe1, 0x9d, 0x18, 0x31, 0x16, 0xee, 0xfb, 0x88, 0x75, 0x20, 0x98, 0x7f, 0x7f, 0x62, 0x07,
+	0xd6, 0x6e, 0x46, 0x75, 0x9f, 0x89, 0x6d, 0x05, 0xa6, 0x3d, 0xeb, 0x25, 0x48, 0x14, 0xa1, 0xff,
+	0x27, 0x2c, 0x97, 0xe7, 0xc7, 0x9f, 0x3e, 0xe7, 0xa8, 0x77, 0x41, 0xde, 0xe8, 0x7a, 0x07, 0xd8,
+	0x41, 0xde, 0x71, 0x5f, 0x0b, 0x02, 0x28, 0xc9, 0x74, 0xd8, 0x83, 0x10, 0xb5, 0x80, 0x64, 0x3a,
+	0x3d, 0x52, 0x4c, 0x0a, 0xf0, 0x33, 0x1d, 0x06, 0x67, 0x65, 0x72, 0xc0, 0x28, 0x9a, 0x0e, 0xca,
+	0xca, 0xf1, 0x74, 0x50, 0x26, 0xf9, 0xb6, 0x6c, 0x7c, 0x35, 0x0d, 0x86, 0x77, 0x5c, 0x53, 0xfd,
+	0x37, 0xb8, 0x14, 0x7b, 0x62, 0x5a, 0xe9, 0xa1, 0x4b, 0x8f, 0x87, 0x17, 0xad, 0x32, 0x18, 0xce,
+	0x97, 0x49, 0x64, 0xc5, 0x1e, 0x67, 0x12, 0x64, 0x45, 0x71, 0x49, 0xb2, 0x92, 0x5e, 0x54, 0x54,
+	0x0b, 0x4c, 0xc5, 0x5f, 0x53, 0x6e, 0xf6, 0x66, 0x12, 0x03, 0x6a, 0xd5, 0x01, 0x81, 0x42, 0x9c,
+	0x09, 0x2e, 0x46, 0x5f, 0x27, 0x6e, 0x24, 0x78, 0x27, 0x0c, 0xd3, 0xd6, 0x06, 0x82, 0x09, 0x41,
+	0x7f, 0x07, 0x40, 0x7a, 0x62, 0x58, 0x4a, 0xf9, 0x31, 0x45, 0x68, 0xe5, 0x7e, 0x08, 0x99, 0xb3,
+	0xf4, 0x26, 0x90, 0xc0, 0x39, 0x40, 0x24, 0x71, 0x8e, 0x37, 0xf2, 0x09, 0x67, 0xa9, 0x89, 0x9f,
+	0xc0, 0x39, 0x40, 0x24, 0x71, 0x8e, 0x77, 0xde, 0xd5, 0x3d, 0x90, 0x0f, 0xba, 0xee, 0x8b, 0x69,
+	0xdb, 0xb1, 0x8e, 0x5a, 0xda, 0xcd, 0x3e, 0x00, 0xc1, 0x56, 0x07, 0x63, 0xa2, 0x5d, 0x5c, 0x4c,
+	0x71, 0x20, 0x61, 0xba, 0x92, 0x3e, 0x2f, 0x78, 0xfe, 0x13, 0x8c, 0xcb, 0xad, 0xd7, 0x6b, 0x69,
+	0xba, 0x50, 0x88, 0x76, 0xab, 0x2f, 0x24, 0xb6, 0x2b, 0x18, 0xef, 0xb4, 0x5d, 0xc1, 0x58, 0x97,
+	0xfb, 0x21, 0x04, 0x67, 0x03, 0x4c, 0x86, 0x1b, 0x89, 0xd7, 0x7b, 0xff, 0x34, 0x04, 0xd2, 0x6e,
+	0x0f, 0x00, 0x0a, 0x6d, 0x8f, 0xa0, 0x59, 0x97, 0xb4, 0x3d, 0x04, 0x22, 0x71, 0x7b, 0xc4, 0x1a,
+	0x52, 0xea, 0xbf, 0xc0, 0x44, 0xa8, 0x19, 0x55, 0x4a, 0x30, 0x5b, 0xc2, 0x68, 0xab, 0xfd, 0x31,
+	0x32, 0xff, 0x50, 0x63, 0xa7, 0x94, 0x14, 0x36, 0x02, 0x4c, 0x12, 0xff, 0x5e, 0x8d, 0x12, 0xc2,
+	0x3f, 0xd4, 0x24, 0x49, 0xe0, 0x2f, 0x63, 0x92, 0xf8, 0xf7, 0xea, 0x09, 0x90, 0xa8, 0x15, 0xed,
+	0x07, 0xdc, 0x48, 0x8d, 0x7c, 0x42, 0xca, 0xda, 0x40, 0x30, 0x39, 0xf2, 0xc7, 0x2a, 0xea, 0x95,
+	0xf4, 0x3d, 0x22, 0x44, 0x55, 0x06, 0xc3, 0xc9, 0x3b, 0x36, 0x5c, 0xc9, 0x5e, 0x4f, 0xd9, 0xec,
+	0x42, 0xca, 0xed, 0x01, 0x40, 0x42, 0x44, 0x0b, 0x5c, 0x88, 0x54, 0x87, 0xcb, 0x69, 0x67, 0xd5,
+	0x47, 0x69, 0xbf, 0x1a, 0x04, 0x25, 0x4b, 0x89, 0xd4, 0x59, 0xcb, 0x69, 0x97, 0x60, 0x3f, 0x29,
+	0xbd, 0xab, 0x16, 0x22, 0x25, 0x52, 0xb2, 0x2c, 0x27, 0xad, 0xad, 0x8c, 0x4a, 0x92, 0xd2, 0xbb,
+	0x1e, 0x21, 0xd7, 0x71, 0xbc, 0x16, 0x49, 0x8d, 0xc7, 0x12, 0x30, 0xe9, 0x3a, 0x4e, 0x2c, 0x2b,
+	0x88, 0xb8, 0x78, 0x49, 0x91, 0x20, 0x2e, 0x06, 0x4c, 0x12, 0x97, 0x58, 0x17, 0x90, 0x6b, 0x28,
+	0xa8, 0x09, 0x12, 0xae, 0x21, 0x01, 0x48, 0xba, 0x86, 0x62, 0xf9, 0x32, 0xb9, 0x32, 0xe4, 0x5c,
+	0xf9, 0x5a, 0x9a, 0x5a, 0x8c, 0xf5, 0xad, 0xbe, 0x10, 0x39, 0xb6, 0x84, 0x12, 0xd9, 0x52, 0xea,
+	0xae, 0xa1, 0x98, 0xa4, 0xd8, 0xd2, 0x2b, 0xc1, 0xd4, 0xb2, 0xff, 0x7d, 0xfd, 0x78, 0x55, 0xa9,
+	0xff, 0xf9, 0xc9, 0xcb, 0xa2, 0xf2, 0xf4, 0x65, 0x51, 0x79, 0xf1, 0xb2, 0xa8, 0x3c, 0x7a, 0x55,
+	0x1c, 0x7a, 0xfa, 0xaa, 0x38, 0xf4, 0xf9, 0xab, 0xe2, 0xd0, 0x3f, 0xee, 0x98, 0xc8, 0x3b, 0xe8,
+	0x36, 0x2a, 0x4d, 0x6c, 0x55, 0x39, 0xdb, 0xb5, 0x16, 0x3c, 0xac, 0x46, 0xfe, 0x33, 0xaa, 0x79,
+	0x60, 0x20, 0x9b, 0x0f, 0x3a, 0x8d, 0x46, 0x8e, 0xd6, 0x29, 0xbf, 0xfe, 0x3e, 0x00, 0x00, 0xff,
+	0xff, 0x17, 0x92, 0x43, 0xee, 0x2e, 0x26, 0x00, 0x00,
 }
 
 // Reference imports to suppress errors if they are not otherwise used.
@@ -2289,6 +3190,20 @@ type MsgClient interface {
 	CloseLease(ctx context.Context, in *MsgCloseLease, opts ...grpc.CallOption) (*MsgCloseLeaseResponse, error)
 	// WithdrawLease settles a lease and pays the provider what it has earned.
 	WithdrawLease(ctx context.Context, in *MsgWithdrawLease, opts ...grpc.CallOption) (*MsgWithdrawLeaseResponse, error)
+	// ScaleLease asks the provider of an active lease for other numbers of replicas.
+	ScaleLease(ctx context.Context, in *MsgScaleLease, opts ...grpc.CallOption) (*MsgScaleLeaseResponse, error)
+	// ConfirmScale accepts a request to scale: counts, price and hash change in this block.
+	ConfirmScale(ctx context.Context, in *MsgConfirmScale, opts ...grpc.CallOption) (*MsgConfirmScaleResponse, error)
+	// DeclineScale refuses a request to scale.
+	DeclineScale(ctx context.Context, in *MsgDeclineScale, opts ...grpc.CallOption) (*MsgDeclineScaleResponse, error)
+	// OpenRetainer begins a standing payment to a provider for keeping something.
+	OpenRetainer(ctx context.Context, in *MsgOpenRetainer, opts ...grpc.CallOption) (*MsgOpenRetainerResponse, error)
+	// DepositRetainer adds the owner's money to a retainer.
+	DepositRetainer(ctx context.Context, in *MsgDepositRetainer, opts ...grpc.CallOption) (*MsgDepositRetainerResponse, error)
+	// WithdrawRetainer settles a retainer and pays the provider what it has earned.
+	WithdrawRetainer(ctx context.Context, in *MsgWithdrawRetainer, opts ...grpc.CallOption) (*MsgWithdrawRetainerResponse, error)
+	// CloseRetainer ends a retainer; its owner or its provider may.
+	CloseRetainer(ctx context.Context, in *MsgCloseRetainer, opts ...grpc.CallOption) (*MsgCloseRetainerResponse, error)
 	// CreateProvider registers a provider.
 	CreateProvider(ctx context.Context, in *MsgCreateProvider, opts ...grpc.CallOption) (*MsgCreateProviderResponse, error)
 	// UpdateProvider replaces a provider's facts.
@@ -2423,6 +3338,69 @@ func (c *msgClient) WithdrawLease(ctx context.Context, in *MsgWithdrawLease, opt
 	return out, nil
 }
 
+func (c *msgClient) ScaleLease(ctx context.Context, in *MsgScaleLease, opts ...grpc.CallOption) (*MsgScaleLeaseResponse, error) {
+	out := new(MsgScaleLeaseResponse)
+	err := c.cc.Invoke(ctx, "/moorage.market.v1.Msg/ScaleLease", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) ConfirmScale(ctx context.Context, in *MsgConfirmScale, opts ...grpc.CallOption) (*MsgConfirmScaleResponse, error) {
+	out := new(MsgConfirmScaleResponse)
+	err := c.cc.Invoke(ctx, "/moorage.market.v1.Msg/ConfirmScale", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) DeclineScale(ctx context.Context, in *MsgDeclineScale, opts ...grpc.CallOption) (*MsgDeclineScaleResponse, error) {
+	out := new(MsgDeclineScaleResponse)
+	err := c.cc.Invoke(ctx, "/moorage.market.v1.Msg/DeclineScale", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) OpenRetainer(ctx context.Context, in *MsgOpenRetainer, opts ...grpc.CallOption) (*MsgOpenRetainerResponse, error) {
+	out := new(MsgOpenRetainerResponse)
+	err := c.cc.Invoke(ctx, "/moorage.market.v1.Msg/OpenRetainer", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) DepositRetainer(ctx context.Context, in *MsgDepositRetainer, opts ...grpc.CallOption) (*MsgDepositRetainerResponse, error) {
+	out := new(MsgDepositRetainerResponse)
+	err := c.cc.Invoke(ctx, "/moorage.market.v1.Msg/DepositRetainer", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) WithdrawRetainer(ctx context.Context, in *MsgWithdrawRetainer, opts ...grpc.CallOption) (*MsgWithdrawRetainerResponse, error) {
+	out := new(MsgWithdrawRetainerResponse)
+	err := c.cc.Invoke(ctx, "/moorage.market.v1.Msg/WithdrawRetainer", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) CloseRetainer(ctx context.Context, in *MsgCloseRetainer, opts ...grpc.CallOption) (*MsgCloseRetainerResponse, error) {
+	out := new(MsgCloseRetainerResponse)
+	err := c.cc.Invoke(ctx, "/moorage.market.v1.Msg/CloseRetainer", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *msgClient) CreateProvider(ctx context.Context, in *MsgCreateProvider, opts ...grpc.CallOption) (*MsgCreateProviderResponse, error) {
 	out := new(MsgCreateProviderResponse)
 	err := c.cc.Invoke(ctx, "/moorage.market.v1.Msg/CreateProvider", in, out, opts...)
@@ -2521,6 +3499,20 @@ type MsgServer interface {
 	CloseLease(context.Context, *MsgCloseLease) (*MsgCloseLeaseResponse, error)
 	// WithdrawLease settles a lease and pays the provider what it has earned.
 	WithdrawLease(context.Context, *MsgWithdrawLease) (*MsgWithdrawLeaseResponse, error)
+	// ScaleLease asks the provider of an active lease for other numbers of replicas.
+	ScaleLease(context.Context, *MsgScaleLease) (*MsgScaleLeaseResponse, error)
+	// ConfirmScale accepts a request to scale: counts, price and hash change in this block.
+	ConfirmScale(context.Context, *MsgConfirmScale) (*MsgConfirmScaleResponse, error)
+	// DeclineScale refuses a request to scale.
+	DeclineScale(context.Context, *MsgDeclineScale) (*MsgDeclineScaleResponse, error)
+	// OpenRetainer begins a standing payment to a provider for keeping something.
+	OpenRetainer(context.Context, *MsgOpenRetainer) (*MsgOpenRetainerResponse, error)
+	// DepositRetainer adds the owner's money to a retainer.
+	DepositRetainer(context.Context, *MsgDepositRetainer) (*MsgDepositRetainerResponse, error)
+	// WithdrawRetainer settles a retainer and pays the provider what it has earned.
+	WithdrawRetainer(context.Context, *MsgWithdrawRetainer) (*MsgWithdrawRetainerResponse, error)
+	// CloseRetainer ends a retainer; its owner or its provider may.
+	CloseRetainer(context.Context, *MsgCloseRetainer) (*MsgCloseRetainerResponse, error)
 	// CreateProvider registers a provider.
 	CreateProvider(context.Context, *MsgCreateProvider) (*MsgCreateProviderResponse, error)
 	// UpdateProvider replaces a provider's facts.
@@ -2578,6 +3570,27 @@ func (*UnimplementedMsgServer) CloseLease(ctx context.Context, req *MsgCloseLeas
 }
 func (*UnimplementedMsgServer) WithdrawLease(ctx context.Context, req *MsgWithdrawLease) (*MsgWithdrawLeaseResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method WithdrawLease not implemented")
+}
+func (*UnimplementedMsgServer) ScaleLease(ctx context.Context, req *MsgScaleLease) (*MsgScaleLeaseResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method ScaleLease not implemented")
+}
+func (*UnimplementedMsgServer) ConfirmScale(ctx context.Context, req *MsgConfirmScale) (*MsgConfirmScaleResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method ConfirmScale not implemented")
+}
+func (*UnimplementedMsgServer) DeclineScale(ctx context.Context, req *MsgDeclineScale) (*MsgDeclineScaleResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method DeclineScale not implemented")
+}
+func (*UnimplementedMsgServer) OpenRetainer(ctx context.Context, req *MsgOpenRetainer) (*MsgOpenRetainerResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method OpenRetainer not implemented")
+}
+func (*UnimplementedMsgServer) DepositRetainer(ctx context.Context, req *MsgDepositRetainer) (*MsgDepositRetainerResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method DepositRetainer not implemented")
+}
+func (*UnimplementedMsgServer) WithdrawRetainer(ctx context.Context, req *MsgWithdrawRetainer) (*MsgWithdrawRetainerResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method WithdrawRetainer not implemented")
+}
+func (*UnimplementedMsgServer) CloseRetainer(ctx context.Context, req *MsgCloseRetainer) (*MsgCloseRetainerResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method CloseRetainer not implemented")
 }
 func (*UnimplementedMsgServer) CreateProvider(ctx context.Context, req *MsgCreateProvider) (*MsgCreateProviderResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method CreateProvider not implemented")
@@ -2824,6 +3837,132 @@ func _Msg_WithdrawLease_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Msg_ScaleLease_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgScaleLease)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).ScaleLease(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/moorage.market.v1.Msg/ScaleLease",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).ScaleLease(ctx, req.(*MsgScaleLease))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_ConfirmScale_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgConfirmScale)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).ConfirmScale(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/moorage.market.v1.Msg/ConfirmScale",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).ConfirmScale(ctx, req.(*MsgConfirmScale))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_DeclineScale_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgDeclineScale)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).DeclineScale(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/moorage.market.v1.Msg/DeclineScale",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).DeclineScale(ctx, req.(*MsgDeclineScale))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_OpenRetainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgOpenRetainer)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).OpenRetainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/moorage.market.v1.Msg/OpenRetainer",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).OpenRetainer(ctx, req.(*MsgOpenRetainer))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_DepositRetainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgDepositRetainer)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).DepositRetainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/moorage.market.v1.Msg/DepositRetainer",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).DepositRetainer(ctx, req.(*MsgDepositRetainer))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_WithdrawRetainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgWithdrawRetainer)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).WithdrawRetainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/moorage.market.v1.Msg/WithdrawRetainer",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).WithdrawRetainer(ctx, req.(*MsgWithdrawRetainer))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_CloseRetainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgCloseRetainer)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).CloseRetainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/moorage.market.v1.Msg/CloseRetainer",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).CloseRetainer(ctx, req.(*MsgCloseRetainer))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Msg_CreateProvider_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(MsgCreateProvider)
 	if err := dec(in); err != nil {
@@ -3020,6 +4159,34 @@ var _Msg_serviceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "WithdrawLease",
 			Handler:    _Msg_WithdrawLease_Handler,
+		},
+		{
+			MethodName: "ScaleLease",
+			Handler:    _Msg_ScaleLease_Handler,
+		},
+		{
+			MethodName: "ConfirmScale",
+			Handler:    _Msg_ConfirmScale_Handler,
+		},
+		{
+			MethodName: "DeclineScale",
+			Handler:    _Msg_DeclineScale_Handler,
+		},
+		{
+			MethodName: "OpenRetainer",
+			Handler:    _Msg_OpenRetainer_Handler,
+		},
+		{
+			MethodName: "DepositRetainer",
+			Handler:    _Msg_DepositRetainer_Handler,
+		},
+		{
+			MethodName: "WithdrawRetainer",
+			Handler:    _Msg_WithdrawRetainer_Handler,
+		},
+		{
+			MethodName: "CloseRetainer",
+			Handler:    _Msg_CloseRetainer_Handler,
 		},
 		{
 			MethodName: "CreateProvider",
@@ -3554,6 +4721,20 @@ func (m *MsgCreateBid) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if len(m.Units) > 0 {
+		for iNdEx := len(m.Units) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Units[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintTx(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0x42
+		}
+	}
 	{
 		size, err := m.Deposit.MarshalToSizedBuffer(dAtA[:i])
 		if err != nil {
@@ -3934,6 +5115,612 @@ func (m *MsgWithdrawLeaseResponse) MarshalToSizedBuffer(dAtA []byte) (int, error
 	return len(dAtA) - i, nil
 }
 
+func (m *MsgScaleLease) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgScaleLease) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgScaleLease) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Hash) > 0 {
+		i -= len(m.Hash)
+		copy(dAtA[i:], m.Hash)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Hash)))
+		i--
+		dAtA[i] = 0x42
+	}
+	if m.MaxPrice != nil {
+		{
+			size, err := m.MaxPrice.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintTx(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x3a
+	}
+	if len(m.Counts) > 0 {
+		for iNdEx := len(m.Counts) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Counts[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintTx(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0x32
+		}
+	}
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if m.Oseq != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Oseq))
+		i--
+		dAtA[i] = 0x20
+	}
+	if m.Gseq != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Gseq))
+		i--
+		dAtA[i] = 0x18
+	}
+	if m.Dseq != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Dseq))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgScaleLeaseResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgScaleLeaseResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgScaleLeaseResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgConfirmScale) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgConfirmScale) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgConfirmScale) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Number != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Number))
+		i--
+		dAtA[i] = 0x30
+	}
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if m.Oseq != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Oseq))
+		i--
+		dAtA[i] = 0x20
+	}
+	if m.Gseq != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Gseq))
+		i--
+		dAtA[i] = 0x18
+	}
+	if m.Dseq != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Dseq))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgConfirmScaleResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgConfirmScaleResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgConfirmScaleResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgDeclineScale) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgDeclineScale) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgDeclineScale) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Number != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Number))
+		i--
+		dAtA[i] = 0x30
+	}
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if m.Oseq != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Oseq))
+		i--
+		dAtA[i] = 0x20
+	}
+	if m.Gseq != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Gseq))
+		i--
+		dAtA[i] = 0x18
+	}
+	if m.Dseq != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Dseq))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgDeclineScaleResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgDeclineScaleResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgDeclineScaleResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgOpenRetainer) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgOpenRetainer) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgOpenRetainer) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.ExpiresAt != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.ExpiresAt))
+		i--
+		dAtA[i] = 0x38
+	}
+	{
+		size, err := m.Deposit.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintTx(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0x32
+	{
+		size, err := m.Price.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintTx(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0x2a
+	if len(m.Name) > 0 {
+		i -= len(m.Name)
+		copy(dAtA[i:], m.Name)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Name)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.Kind) > 0 {
+		i -= len(m.Kind)
+		copy(dAtA[i:], m.Kind)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Kind)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgOpenRetainerResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgOpenRetainerResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgOpenRetainerResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgDepositRetainer) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgDepositRetainer) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgDepositRetainer) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	{
+		size, err := m.Amount.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintTx(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0x2a
+	if len(m.Name) > 0 {
+		i -= len(m.Name)
+		copy(dAtA[i:], m.Name)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Name)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.Kind) > 0 {
+		i -= len(m.Kind)
+		copy(dAtA[i:], m.Kind)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Kind)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgDepositRetainerResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgDepositRetainerResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgDepositRetainerResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgWithdrawRetainer) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgWithdrawRetainer) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgWithdrawRetainer) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Name) > 0 {
+		i -= len(m.Name)
+		copy(dAtA[i:], m.Name)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Name)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.Kind) > 0 {
+		i -= len(m.Kind)
+		copy(dAtA[i:], m.Kind)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Kind)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgWithdrawRetainerResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgWithdrawRetainerResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgWithdrawRetainerResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgCloseRetainer) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgCloseRetainer) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgCloseRetainer) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.By) > 0 {
+		i -= len(m.By)
+		copy(dAtA[i:], m.By)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.By)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if len(m.Name) > 0 {
+		i -= len(m.Name)
+		copy(dAtA[i:], m.Name)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Name)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.Kind) > 0 {
+		i -= len(m.Kind)
+		copy(dAtA[i:], m.Kind)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Kind)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Provider) > 0 {
+		i -= len(m.Provider)
+		copy(dAtA[i:], m.Provider)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Provider)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgCloseRetainerResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgCloseRetainerResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgCloseRetainerResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
 func (m *MsgCreateProvider) Marshal() (dAtA []byte, err error) {
 	size := m.Size()
 	dAtA = make([]byte, size)
@@ -4304,12 +6091,12 @@ func (m *MsgSignAudit) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	var l int
 	_ = l
 	if m.ExpiresAt != nil {
-		n5, err5 := github_com_cosmos_gogoproto_types.StdTimeMarshalTo(*m.ExpiresAt, dAtA[i-github_com_cosmos_gogoproto_types.SizeOfStdTime(*m.ExpiresAt):])
-		if err5 != nil {
-			return 0, err5
+		n9, err9 := github_com_cosmos_gogoproto_types.StdTimeMarshalTo(*m.ExpiresAt, dAtA[i-github_com_cosmos_gogoproto_types.SizeOfStdTime(*m.ExpiresAt):])
+		if err9 != nil {
+			return 0, err9
 		}
-		i -= n5
-		i = encodeVarintTx(dAtA, i, uint64(n5))
+		i -= n9
+		i = encodeVarintTx(dAtA, i, uint64(n9))
 		i--
 		dAtA[i] = 0x22
 	}
@@ -4734,6 +6521,12 @@ func (m *MsgCreateBid) Size() (n int) {
 	n += 1 + l + sovTx(uint64(l))
 	l = m.Deposit.Size()
 	n += 1 + l + sovTx(uint64(l))
+	if len(m.Units) > 0 {
+		for _, e := range m.Units {
+			l = e.Size()
+			n += 1 + l + sovTx(uint64(l))
+		}
+	}
 	return n
 }
 
@@ -4881,6 +6674,280 @@ func (m *MsgWithdrawLease) Size() (n int) {
 }
 
 func (m *MsgWithdrawLeaseResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgScaleLease) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Dseq != 0 {
+		n += 1 + sovTx(uint64(m.Dseq))
+	}
+	if m.Gseq != 0 {
+		n += 1 + sovTx(uint64(m.Gseq))
+	}
+	if m.Oseq != 0 {
+		n += 1 + sovTx(uint64(m.Oseq))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if len(m.Counts) > 0 {
+		for _, e := range m.Counts {
+			l = e.Size()
+			n += 1 + l + sovTx(uint64(l))
+		}
+	}
+	if m.MaxPrice != nil {
+		l = m.MaxPrice.Size()
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Hash)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgScaleLeaseResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgConfirmScale) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Dseq != 0 {
+		n += 1 + sovTx(uint64(m.Dseq))
+	}
+	if m.Gseq != 0 {
+		n += 1 + sovTx(uint64(m.Gseq))
+	}
+	if m.Oseq != 0 {
+		n += 1 + sovTx(uint64(m.Oseq))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Number != 0 {
+		n += 1 + sovTx(uint64(m.Number))
+	}
+	return n
+}
+
+func (m *MsgConfirmScaleResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgDeclineScale) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Dseq != 0 {
+		n += 1 + sovTx(uint64(m.Dseq))
+	}
+	if m.Gseq != 0 {
+		n += 1 + sovTx(uint64(m.Gseq))
+	}
+	if m.Oseq != 0 {
+		n += 1 + sovTx(uint64(m.Oseq))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Number != 0 {
+		n += 1 + sovTx(uint64(m.Number))
+	}
+	return n
+}
+
+func (m *MsgDeclineScaleResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgOpenRetainer) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Kind)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Name)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = m.Price.Size()
+	n += 1 + l + sovTx(uint64(l))
+	l = m.Deposit.Size()
+	n += 1 + l + sovTx(uint64(l))
+	if m.ExpiresAt != 0 {
+		n += 1 + sovTx(uint64(m.ExpiresAt))
+	}
+	return n
+}
+
+func (m *MsgOpenRetainerResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgDepositRetainer) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Kind)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Name)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = m.Amount.Size()
+	n += 1 + l + sovTx(uint64(l))
+	return n
+}
+
+func (m *MsgDepositRetainerResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgWithdrawRetainer) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Kind)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Name)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgWithdrawRetainerResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgCloseRetainer) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Provider)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Kind)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Name)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.By)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgCloseRetainerResponse) Size() (n int) {
 	if m == nil {
 		return 0
 	}
@@ -6665,6 +8732,40 @@ func (m *MsgCreateBid) Unmarshal(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 8:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Units", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Units = append(m.Units, UnitPrice{})
+			if err := m.Units[len(m.Units)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
 			skippy, err := skipTx(dAtA[iNdEx:])
@@ -7616,6 +9717,1873 @@ func (m *MsgWithdrawLeaseResponse) Unmarshal(dAtA []byte) error {
 		}
 		if fieldNum <= 0 {
 			return fmt.Errorf("proto: MsgWithdrawLeaseResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgScaleLease) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgScaleLease: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgScaleLease: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Dseq", wireType)
+			}
+			m.Dseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Dseq |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Gseq", wireType)
+			}
+			m.Gseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Gseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Oseq", wireType)
+			}
+			m.Oseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Oseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 6:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Counts", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Counts = append(m.Counts, UnitCount{})
+			if err := m.Counts[len(m.Counts)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 7:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MaxPrice", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.MaxPrice == nil {
+				m.MaxPrice = &Price{}
+			}
+			if err := m.MaxPrice.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 8:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Hash", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Hash = append(m.Hash[:0], dAtA[iNdEx:postIndex]...)
+			if m.Hash == nil {
+				m.Hash = []byte{}
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgScaleLeaseResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgScaleLeaseResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgScaleLeaseResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgConfirmScale) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgConfirmScale: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgConfirmScale: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Dseq", wireType)
+			}
+			m.Dseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Dseq |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Gseq", wireType)
+			}
+			m.Gseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Gseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Oseq", wireType)
+			}
+			m.Oseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Oseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 6:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Number", wireType)
+			}
+			m.Number = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Number |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgConfirmScaleResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgConfirmScaleResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgConfirmScaleResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgDeclineScale) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgDeclineScale: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgDeclineScale: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Dseq", wireType)
+			}
+			m.Dseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Dseq |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Gseq", wireType)
+			}
+			m.Gseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Gseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Oseq", wireType)
+			}
+			m.Oseq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Oseq |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 6:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Number", wireType)
+			}
+			m.Number = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Number |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgDeclineScaleResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgDeclineScaleResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgDeclineScaleResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgOpenRetainer) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgOpenRetainer: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgOpenRetainer: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Kind", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Kind = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Name", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Name = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Price", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Price.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 6:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Deposit", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Deposit.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 7:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ExpiresAt", wireType)
+			}
+			m.ExpiresAt = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ExpiresAt |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgOpenRetainerResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgOpenRetainerResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgOpenRetainerResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgDepositRetainer) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgDepositRetainer: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgDepositRetainer: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Kind", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Kind = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Name", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Name = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Amount", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Amount.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgDepositRetainerResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgDepositRetainerResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgDepositRetainerResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgWithdrawRetainer) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgWithdrawRetainer: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgWithdrawRetainer: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Kind", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Kind = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Name", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Name = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgWithdrawRetainerResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgWithdrawRetainerResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgWithdrawRetainerResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgCloseRetainer) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgCloseRetainer: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgCloseRetainer: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Provider", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Provider = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Kind", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Kind = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Name", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Name = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field By", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.By = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgCloseRetainerResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgCloseRetainerResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgCloseRetainerResponse: illegal tag %d (wire type %d)", fieldNum, wire)
 		}
 		switch fieldNum {
 		default:

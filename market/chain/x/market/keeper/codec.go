@@ -124,7 +124,17 @@ func (r *keyReader) audit() market.AuditID {
 }
 
 func (r *keyReader) timer() machine.Timer {
-	return machine.Timer{Height: int64(r.u64()), Kind: machine.TimerKind(r.u8()), ID: r.order()}
+	t := machine.Timer{Height: int64(r.u64()), Kind: machine.TimerKind(r.u8())}
+	if t.Kind == machine.TimerRetainer {
+		t.Retainer = r.retainer()
+	} else {
+		t.ID = r.order()
+	}
+	return t
+}
+
+func (r *keyReader) retainer() market.RetainerID {
+	return market.RetainerID{Owner: r.address(), Provider: r.address(), Kind: r.text(), Name: r.text()}
 }
 
 func (r *keyReader) ref() machine.Ref {
@@ -133,6 +143,9 @@ func (r *keyReader) ref() machine.Ref {
 	case machine.RefLiveBid, machine.RefProviderBid:
 		ref.ID.Provider = r.address()
 		ref.ID.OrderID = r.order()
+	case machine.RefOpenRetainer, machine.RefProviderRetainer:
+		r.address() // the provider leads
+		ref.Retainer = r.retainer()
 	default:
 		ref.ID = r.lease()
 	}

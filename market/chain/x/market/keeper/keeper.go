@@ -66,6 +66,7 @@ type Keeper struct {
 	audits       collections.Map[market.AuditID, market.Audit]
 	timers       collections.KeySet[machine.Timer]
 	refs         collections.KeySet[machine.Ref]
+	retainers    collections.Map[market.RetainerID, market.Retainer]
 }
 
 // Prefixes of the collections in the store. Do not renumber.
@@ -83,6 +84,7 @@ const (
 	prefixAudits       = 10
 	prefixTimers       = 11
 	prefixRefs         = 12
+	prefixRetainers    = 13
 )
 
 // New makes a keeper. The error tells a mistake of the program.
@@ -103,6 +105,7 @@ func New(c Config) (*Keeper, error) {
 		audits:       rows(b, prefixAudits, "audit", (*keyReader).audit, messages(marketpb.FromAudit, marketpb.ToAudit)),
 		timers:       keys(b, prefixTimers, "timer", (*keyReader).timer),
 		refs:         keys(b, prefixRefs, "ref", (*keyReader).ref),
+		retainers:    rows(b, prefixRetainers, "retainer", (*keyReader).retainer, messages(marketpb.FromRetainer, marketpb.ToRetainer)),
 	}
 	var err error
 	if k.schema, err = b.Build(); err != nil {
@@ -143,6 +146,7 @@ func (k *Keeper) State(ctx context.Context) machine.State {
 		Audits:       table[market.AuditID, market.Audit]{ctx, k.audits},
 		Timers:       keyTable[machine.Timer]{ctx, k.timers},
 		Refs:         keyTable[machine.Ref]{ctx, k.refs},
+		Retainers:    table[market.RetainerID, market.Retainer]{ctx, k.retainers},
 	}
 }
 

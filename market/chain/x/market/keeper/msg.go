@@ -130,3 +130,38 @@ func (s msgServer) SignAudit(ctx context.Context, m *marketpb.MsgSignAudit) (*ma
 func (s msgServer) RevokeAudit(ctx context.Context, m *marketpb.MsgRevokeAudit) (*marketpb.MsgRevokeAuditResponse, error) {
 	return &marketpb.MsgRevokeAuditResponse{}, s.execute(ctx, m)
 }
+
+// ScaleLease implements [marketpb.MsgServer].
+func (s msgServer) ScaleLease(ctx context.Context, m *marketpb.MsgScaleLease) (*marketpb.MsgScaleLeaseResponse, error) {
+	return &marketpb.MsgScaleLeaseResponse{}, s.execute(ctx, m)
+}
+
+// ConfirmScale implements [marketpb.MsgServer].
+func (s msgServer) ConfirmScale(ctx context.Context, m *marketpb.MsgConfirmScale) (*marketpb.MsgConfirmScaleResponse, error) {
+	return &marketpb.MsgConfirmScaleResponse{}, s.execute(ctx, m)
+}
+
+// DeclineScale implements [marketpb.MsgServer].
+func (s msgServer) DeclineScale(ctx context.Context, m *marketpb.MsgDeclineScale) (*marketpb.MsgDeclineScaleResponse, error) {
+	return &marketpb.MsgDeclineScaleResponse{}, s.execute(ctx, m)
+}
+
+// OpenRetainer implements [marketpb.MsgServer].
+func (s msgServer) OpenRetainer(ctx context.Context, m *marketpb.MsgOpenRetainer) (*marketpb.MsgOpenRetainerResponse, error) {
+	return &marketpb.MsgOpenRetainerResponse{}, s.execute(ctx, m)
+}
+
+// DepositRetainer implements [marketpb.MsgServer].
+func (s msgServer) DepositRetainer(ctx context.Context, m *marketpb.MsgDepositRetainer) (*marketpb.MsgDepositRetainerResponse, error) {
+	return &marketpb.MsgDepositRetainerResponse{}, s.execute(ctx, m)
+}
+
+// WithdrawRetainer implements [marketpb.MsgServer].
+func (s msgServer) WithdrawRetainer(ctx context.Context, m *marketpb.MsgWithdrawRetainer) (*marketpb.MsgWithdrawRetainerResponse, error) {
+	return &marketpb.MsgWithdrawRetainerResponse{}, s.execute(ctx, m)
+}
+
+// CloseRetainer implements [marketpb.MsgServer].
+func (s msgServer) CloseRetainer(ctx context.Context, m *marketpb.MsgCloseRetainer) (*marketpb.MsgCloseRetainerResponse, error) {
+	return &marketpb.MsgCloseRetainerResponse{}, s.execute(ctx, m)
+}

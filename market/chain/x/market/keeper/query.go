@@ -157,7 +157,7 @@ func (s queryServer) Lease(ctx context.Context, r *marketpb.QueryLeaseRequest) (
 func (s queryServer) Leases(ctx context.Context, r *marketpb.QueryLeasesRequest) (*marketpb.QueryLeasesResponse, error) {
 	f := market.LeaseFilter{
 		Owner: market.Address(r.Owner), DSeq: r.Dseq, GSeq: r.Gseq, OSeq: r.Oseq,
-		Provider: market.Address(r.Provider), State: market.LeaseState(r.State),
+		Provider: market.Address(r.Provider), State: market.LeaseState(r.State), Live: r.Live,
 	}
 	out, next, err := list(r.Pagination, func(p market.Page) ([]market.Lease, string, error) {
 		return s.state(ctx).ListLeases(f, p)
@@ -169,6 +169,23 @@ func (s queryServer) Leases(ctx context.Context, r *marketpb.QueryLeasesRequest)
 func (s queryServer) Payment(ctx context.Context, r *marketpb.QueryPaymentRequest) (*marketpb.QueryPaymentResponse, error) {
 	v, err := s.state(ctx).Payments.Get(marketpb.IDParts(*r).Bid().Lease())
 	return answer(&marketpb.QueryPaymentResponse{Payment: marketpb.FromPayment(v)}, err)
+}
+
+// Retainer implements [marketpb.QueryServer].
+func (s queryServer) Retainer(ctx context.Context, r *marketpb.QueryRetainerRequest) (*marketpb.QueryRetainerResponse, error) {
+	v, err := s.state(ctx).Retainers.Get(marketpb.ToRetainerID(marketpb.RetainerID(*r)))
+	return answer(&marketpb.QueryRetainerResponse{Retainer: marketpb.FromRetainer(v)}, err)
+}
+
+// Retainers implements [marketpb.QueryServer].
+func (s queryServer) Retainers(ctx context.Context, r *marketpb.QueryRetainersRequest) (*marketpb.QueryRetainersResponse, error) {
+	f := market.RetainerFilter{
+		Owner: market.Address(r.Owner), Provider: market.Address(r.Provider), State: market.RetainerState(r.State), Kind: r.Kind,
+	}
+	out, next, err := list(r.Pagination, func(p market.Page) ([]market.Retainer, string, error) {
+		return s.state(ctx).ListRetainers(f, p)
+	}, marketpb.FromRetainer)
+	return answer(&marketpb.QueryRetainersResponse{Retainers: out, Pagination: next}, err)
 }
 
 // Provider implements [marketpb.QueryServer].
