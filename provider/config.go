@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -31,10 +32,16 @@ const (
 	DefaultManifestTimeout  = 5 * time.Minute
 	DefaultBidTimeout       = 5 * time.Minute
 	DefaultUnhealthyTimeout = 15 * time.Minute
+	DefaultPendingTimeout   = time.Hour
+	DefaultUnknownTimeout   = 24 * time.Hour
 	DefaultWithdrawEvery    = time.Hour
+	DefaultWithdrawBefore   = 10 * time.Minute
+	DefaultWarnBefore       = time.Hour
 	DefaultInventoryEvery   = 30 * time.Second
 	DefaultResyncEvery      = 5 * time.Minute
 	DefaultWorkers          = 8
+	DefaultBidWorkers       = 128
+	DefaultStaleAfter       = 2 * time.Minute
 )
 
 // Config says what a provider joins and how it behaves. Market, Cluster and
@@ -63,17 +70,32 @@ type Config struct {
 	// BidTimeout is how long a bid stands before it is withdrawn.
 	BidTimeout time.Duration
 	// UnhealthyTimeout is how long a workload may fail, without a moment of
-	// health, before its lease is closed. A cluster that cannot be seen does not
+	// health, before its lease is closed. A workload that cannot be seen does not
 	// count as failing.
 	UnhealthyTimeout time.Duration
-	// WithdrawEvery is how often earnings are withdrawn.
-	WithdrawEvery time.Duration
+	// PendingTimeout is how long a workload may take until it runs.
+	PendingTimeout time.Duration
+	// UnknownTimeout is how long a workload may be out of sight before its lease
+	// is closed: nobody can say that the tenant gets what is paid for. Choose it
+	// longer than any outage you mean to survive; negative is for ever.
+	UnknownTimeout time.Duration
+	// WithdrawEvery is how often earnings are withdrawn. They are also withdrawn
+	// WithdrawBefore a tenant's funds run out.
+	WithdrawEvery, WithdrawBefore time.Duration
+	// WarnBefore is how long before a tenant's funds run out [EventRunsDry] comes.
+	WarnBefore time.Duration
 	// InventoryEvery is how often the nodes are read.
 	InventoryEvery time.Duration
 	// ResyncEvery is how often everything is looked at without news.
 	ResyncEvery time.Duration
-	// Workers is how many orders and leases are worked on at a time.
-	Workers int
+	// StaleAfter is how long the market or the cluster may be out of sight before
+	// the provider says that it is not ready.
+	StaleAfter time.Duration
+	// Workers is how many leases are worked on at a time, BidWorkers how many
+	// orders: most of those wait for a block or for a price.
+	Workers, BidWorkers int
+	// Drain starts without making new bids, see [Provider.Drain].
+	Drain bool
 
 	// Observer may be nil.
 	Observer Observer
@@ -103,7 +125,11 @@ func (c Config) withDefaults() (Config, error) {
 		{"ManifestTimeout", &c.ManifestTimeout, DefaultManifestTimeout},
 		{"BidTimeout", &c.BidTimeout, DefaultBidTimeout},
 		{"UnhealthyTimeout", &c.UnhealthyTimeout, DefaultUnhealthyTimeout},
+		{"PendingTimeout", &c.PendingTimeout, DefaultPendingTimeout},
 		{"WithdrawEvery", &c.WithdrawEvery, DefaultWithdrawEvery},
+		{"WithdrawBefore", &c.WithdrawBefore, DefaultWithdrawBefore},
+		{"WarnBefore", &c.WarnBefore, DefaultWarnBefore},
+		{"StaleAfter", &c.StaleAfter, DefaultStaleAfter},
 		{"InventoryEvery", &c.InventoryEvery, DefaultInventoryEvery},
 		{"ResyncEvery", &c.ResyncEvery, DefaultResyncEvery},
 	} {
@@ -113,9 +139,9 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	need(c.Workers >= 0, "Workers %d: must not be negative", c.Workers)
-	if c.Workers == 0 {
-		c.Workers = DefaultWorkers
-	}
+	need(c.BidWorkers >= 0, "BidWorkers %d: must not be negative", c.BidWorkers)
+	c.Workers, c.BidWorkers = cmp.Or(c.Workers, DefaultWorkers), cmp.Or(c.BidWorkers, DefaultBidWorkers)
+	c.UnknownTimeout = cmp.Or(c.UnknownTimeout, DefaultUnknownTimeout)
 	if c.Store == nil {
 		c.Store = NewMemStore()
 	}

@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"sync"
 	"time"
@@ -89,6 +90,12 @@ func differences(before, after api.LeaseStatus, now time.Time) []api.Event {
 	}
 	if after.Hash != before.Hash && after.Hash != "" {
 		out = append(out, api.Event{Time: now, Kind: api.EventManifestAccepted, Message: "manifest " + after.Hash})
+	}
+	if f := after.Funds; f != nil && (before.Funds == nil || before.Funds.RunOutHeight != f.RunOutHeight) {
+		out = append(out, api.Event{
+			Time: now, Kind: api.EventFundsChanged,
+			Message: fmt.Sprintf("funds run out at block %d, about %s", f.RunOutHeight, f.RunOutTime.Format(time.RFC3339)),
+		})
 	}
 	for _, s := range after.Services {
 		old, _ := before.Service(s.Name)

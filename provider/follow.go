@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -11,10 +12,34 @@ import (
 	"github.com/moorage-dev/moorage/market"
 )
 
-// runMarket registers the provider, reads the state, and follows the news.
+// runMarket registers the provider, reads the state, and follows the news. When
+// the news break off for good, for instance because the host has discarded the
+// blocks in between, it reads the state again: nothing is lost by that.
 func (p *Provider) runMarket(ctx context.Context) error {
-	var head market.Head
-	err := p.persist(ctx, "start", func() (err error) {
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		head, err := p.catchUp(ctx)
+		if err != nil {
+			return err
+		}
+		err = p.watch(ctx, head.Height+1)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if final(err) {
+			return fmt.Errorf("provider: watch: %w", err)
+		}
+		p.cfg.Logger.Warn("the market's news broke off, reading its state again", "err", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// catchUp reads the state of the market and has all of it looked at.
+func (p *Provider) catchUp(ctx context.Context) (head market.Head, err error) {
+	err = p.persist(ctx, "start", func() (err error) {
 		if head, err = p.cfg.Market.Head(ctx); err != nil {
 			return err
 		}
@@ -24,26 +49,95 @@ func (p *Provider) runMarket(ctx context.Context) error {
 		if err := p.refreshNodes(ctx); err != nil {
 			return err
 		}
+		if err := p.restore(ctx); err != nil {
+			return err
+		}
 		return p.resync(ctx)
 	})
 	if err != nil {
-		return err
+		return head, err
 	}
 	p.mu.Lock()
-	p.ready, p.height = true, head.Height
+	p.vitals.ready = true
 	p.mu.Unlock()
-	for block, err := range p.cfg.Market.Watch(ctx, head.Height+1) {
+	p.saw(market.Block{Height: head.Height, Time: head.Time})
+	return head, nil
+}
+
+// watch follows the blocks from a height on until that is not possible any more.
+func (p *Provider) watch(ctx context.Context, from int64) error {
+	for block, err := range p.cfg.Market.Watch(ctx, from) {
 		if err != nil {
-			return fmt.Errorf("provider: watch: %w", err)
+			return err
 		}
-		p.mu.Lock()
-		p.height = block.Height
-		p.mu.Unlock()
+		p.saw(block)
 		for _, e := range block.Events {
 			p.news(e)
 		}
 	}
-	return ctx.Err()
+	return market.ErrUnavailable
+}
+
+// saw notes a block.
+func (p *Provider) saw(b market.Block) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.height, p.vitals.blockAt = b.Height, time.Now()
+	p.pace.add(b.Height, b.Time)
+}
+
+// restore has every promise that the market knows of in the ledger before new
+// ones are made. Nearly all are there already, from the records.
+func (p *Provider) restore(ctx context.Context) error {
+	select {
+	case <-p.restored:
+		return nil
+	default:
+	}
+	var orders []market.OrderID
+	for l, err := range p.activeOnMarket(ctx) {
+		if err != nil {
+			return err
+		}
+		orders = append(orders, l.ID.OrderID)
+	}
+	for b, err := range p.bidsOnMarket(ctx) {
+		if err != nil {
+			return err
+		}
+		orders = append(orders, b.ID.OrderID)
+	}
+	for _, id := range orders {
+		p.mu.Lock()
+		_, held := p.ledger.Placement(id.String())
+		p.mu.Unlock()
+		if held {
+			continue
+		}
+		order, err := p.cfg.Market.Order(ctx, id)
+		if err != nil {
+			return err
+		}
+		if _, refused := p.reserve(order); len(refused) > 0 {
+			p.cfg.Logger.Error("a promise of before does not fit the inventory", "order", id, "reasons", refused)
+		}
+	}
+	close(p.restored)
+	return nil
+}
+
+// activeOnMarket lists our active leases.
+func (p *Provider) activeOnMarket(ctx context.Context) iter.Seq2[market.Lease, error] {
+	return market.All(func(page market.Page) ([]market.Lease, string, error) {
+		return p.cfg.Market.Leases(ctx, market.LeaseFilter{Provider: p.me, State: market.LeaseActive}, page)
+	})
+}
+
+// bidsOnMarket lists our open bids.
+func (p *Provider) bidsOnMarket(ctx context.Context) iter.Seq2[market.Bid, error] {
+	return market.All(func(page market.Page) ([]market.Bid, string, error) {
+		return p.cfg.Market.Bids(ctx, market.BidFilter{Provider: p.me, State: market.BidOpen}, page)
+	})
 }
 
 // news turns an event of the market into something to look at.
@@ -126,11 +220,7 @@ func (p *Provider) register(ctx context.Context) error {
 // resync puts everything on the market, in the store and on the cluster that
 // could concern us into the queue.
 func (p *Provider) resync(ctx context.Context) error {
-	m := p.cfg.Market
-	leases := func(page market.Page) ([]market.Lease, string, error) {
-		return m.Leases(ctx, market.LeaseFilter{Provider: p.me, State: market.LeaseActive}, page)
-	}
-	for l, err := range market.All(leases) {
+	for l, err := range p.activeOnMarket(ctx) {
 		if err != nil {
 			return err
 		}
@@ -143,17 +233,17 @@ func (p *Provider) resync(ctx context.Context) error {
 	for _, id := range append(running, p.knownLeases()...) {
 		p.queue.add(leaseTask(id))
 	}
-	bids := func(page market.Page) ([]market.Bid, string, error) {
-		return m.Bids(ctx, market.BidFilter{Provider: p.me, State: market.BidOpen}, page)
-	}
-	for b, err := range market.All(bids) {
+	for b, err := range p.bidsOnMarket(ctx) {
 		if err != nil {
 			return err
 		}
 		p.queue.add(orderTask(b.ID.OrderID))
 	}
+	for _, id := range p.knownOrders() {
+		p.queue.add(orderTask(id))
+	}
 	orders := func(page market.Page) ([]market.Order, string, error) {
-		return m.Orders(ctx, market.OrderFilter{State: market.OrderOpen}, page)
+		return p.cfg.Market.Orders(ctx, market.OrderFilter{State: market.OrderOpen}, page)
 	}
 	for o, err := range market.All(orders) {
 		if err != nil {
@@ -162,4 +252,21 @@ func (p *Provider) resync(ctx context.Context) error {
 		p.queue.add(orderTask(o.ID))
 	}
 	return nil
+}
+
+// knownOrders are those that we have promised something for without a lease, or
+// remember as open.
+func (p *Provider) knownOrders() []market.OrderID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []market.OrderID
+	for id, r := range p.records {
+		if !r.Won() {
+			out = append(out, id.OrderID)
+		}
+	}
+	for id := range p.orders {
+		out = append(out, id)
+	}
+	return out
 }

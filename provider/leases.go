@@ -9,7 +9,17 @@ import (
 
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/provider/bidengine"
 )
+
+// leaseHealth is what was seen last of a lease that is served.
+type leaseHealth struct {
+	last driver.Status
+	// runOut is when the tenant's funds run out; warnedOf and withdrawnFor are
+	// the heights that were told and acted on.
+	runOut                 RunOut
+	warnedOf, withdrawnFor int64
+}
 
 // reconcileLease does what a lease of ours calls for.
 func (p *Provider) reconcileLease(ctx context.Context, id market.LeaseID) error {
@@ -26,6 +36,9 @@ func (p *Provider) reconcileLease(ctx context.Context, id market.LeaseID) error 
 	record, err := p.ensureRecord(ctx, lease)
 	if err != nil {
 		return err
+	}
+	if err := p.lookAfterMoney(ctx, id); err != nil {
+		p.cfg.Logger.Warn("the funds of a lease could not be looked at", "lease", id, "err", err)
 	}
 	if record.Revision == 0 {
 		return p.awaitManifest(ctx, lease, record)
@@ -49,7 +62,7 @@ func (p *Provider) ensureRecord(ctx context.Context, lease market.Lease) (Record
 		p.cfg.Logger.Error("a lease no longer fits the inventory", "lease", lease.ID, "reasons", refused)
 	}
 	p.mu.Lock()
-	_, known := p.records[lease.ID]
+	known := p.records[lease.ID].Won()
 	_, watched := p.health[lease.ID]
 	if !watched {
 		p.health[lease.ID] = &leaseHealth{}
@@ -59,6 +72,9 @@ func (p *Provider) ensureRecord(ctx context.Context, lease market.Lease) (Record
 		r.GroupName = order.Spec.Name
 		if len(placement.Assignments) > 0 {
 			r.Placement = placement
+		}
+		if !r.Won() {
+			r.WonAt = time.Now().UTC()
 		}
 	})
 	switch {
@@ -72,9 +88,9 @@ func (p *Provider) ensureRecord(ctx context.Context, lease market.Lease) (Record
 	return record, nil
 }
 
-// changeRecord changes the record of a lease and stores it, if the change
-// changes anything. A record that is not there is made only with create; else
-// nothing happens and the record returned is empty.
+// changeRecord changes the record of a lease or bid and stores it, if the
+// change changes anything. A record that is not there is made only with create;
+// else nothing happens and the record returned is empty.
 func (p *Provider) changeRecord(id market.LeaseID, create bool, change func(*Record)) (Record, error) {
 	defer p.saving.lock(id)()
 	p.mu.Lock()
@@ -84,7 +100,7 @@ func (p *Provider) changeRecord(id market.LeaseID, create bool, change func(*Rec
 		return Record{}, nil
 	}
 	if !ok {
-		before = Record{Lease: id, WonAt: time.Now().UTC()}
+		before = Record{Lease: id}
 	}
 	after := before
 	change(&after)
@@ -100,16 +116,20 @@ func (p *Provider) changeRecord(id market.LeaseID, create bool, change func(*Rec
 	return after, nil
 }
 
-// removeRecord forgets a lease durably.
+// removeRecord forgets a lease durably and gives back what it was promised.
 func (p *Provider) removeRecord(id market.LeaseID) error {
 	defer p.saving.lock(id)()
 	if err := p.cfg.Store.Remove(id); err != nil {
 		return err
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	delete(p.records, id)
 	delete(p.health, id)
+	released := p.ledger.Release(id.OrderID.String())
+	p.mu.Unlock()
+	if released {
+		p.retryDeclined(bidengine.Reason.Capacity)
+	}
 	return nil
 }
 
@@ -140,15 +160,37 @@ func (p *Provider) keepWorkload(ctx context.Context, lease market.Lease, r Recor
 	status, err := p.cfg.Cluster.Status(ctx, lease.ID)
 	switch {
 	case errors.Is(err, driver.ErrNotFound) || err == nil && status.Revision < r.Revision:
+		// What the cluster refuses for good does not stay pending for ever either.
+		if over, err := p.judge(ctx, lease.ID, TroublePending); over || err != nil {
+			return err
+		}
 		w, err := workload(r)
 		if err != nil {
 			return err
 		}
 		return p.cfg.Cluster.Apply(ctx, w) // the cluster's news brings us back
-	case err != nil:
-		return err // not seen is not broken
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil: // not seen is not broken
+		_, judged := p.judge(ctx, lease.ID, TroubleUnknown)
+		return errors.Join(err, judged)
 	}
-	return p.judge(ctx, lease.ID, status)
+	p.noteStatus(lease.ID, status)
+	_, err = p.judge(ctx, lease.ID, troubleOf(status.State))
+	return err
+}
+
+// troubleOf is what a state means; "" is all well.
+func troubleOf(s driver.State) TroubleKind {
+	switch s {
+	case driver.Ready:
+		return ""
+	case driver.Failing:
+		return TroubleFailing
+	case driver.Pending, driver.Leaving:
+		return TroublePending
+	}
+	return TroubleUnknown
 }
 
 // workload is what the cluster is to run for a record.
@@ -160,32 +202,64 @@ func workload(r Record) (driver.Workload, error) {
 	return driver.Workload{Lease: r.Lease, Revision: r.Revision, Hash: r.Hash, Group: r.adjusted(group)}, nil
 }
 
-// judge notes a status and ends a lease whose workload has failed for too long.
-func (p *Provider) judge(ctx context.Context, id market.LeaseID, status driver.Status) error {
-	now := time.Now()
+// noteStatus keeps a status and tells the observer when it is another.
+func (p *Provider) noteStatus(id market.LeaseID, status driver.Status) {
 	p.mu.Lock()
 	h := p.health[id]
-	changed := !reflect.DeepEqual(h.last, status)
-	h.last = status
-	switch {
-	case status.State == driver.Ready:
-		h.failingSince = time.Time{}
-	case status.State == driver.Failing && h.failingSince.IsZero():
-		h.failingSince = now
+	changed := h != nil && !reflect.DeepEqual(h.last, status)
+	if changed {
+		h.last = status
 	}
-	failing, since := !h.failingSince.IsZero(), h.failingSince
 	p.mu.Unlock()
 	if changed {
 		p.observe(Event{Kind: EventStatus, Lease: id, Status: status})
 	}
-	if !failing {
-		return nil
+}
+
+// judge notes what is wrong with a workload and ends its lease when that has
+// lasted too long. It reports whether it did.
+func (p *Provider) judge(ctx context.Context, id market.LeaseID, kind TroubleKind) (over bool, err error) {
+	now := time.Now().UTC()
+	r, err := p.changeRecord(id, false, func(r *Record) { r.Trouble = r.Trouble.next(kind, now) })
+	if err != nil || r.Trouble.Kind == "" {
+		return false, err
 	}
-	if left := p.cfg.UnhealthyTimeout - now.Sub(since); left > 0 {
+	patience := p.patience(r.Trouble.Kind)
+	if patience < 0 {
+		return false, nil
+	}
+	if left := patience - now.Sub(r.Trouble.Since); left > 0 {
 		p.queue.addAfter(leaseTask(id), left)
-		return nil
+		return false, nil
 	}
-	return p.closeBid(ctx, id, market.ReasonUnstable)
+	p.cfg.Logger.Warn("a workload is given up", "lease", id, "trouble", string(r.Trouble.Kind), "since", r.Trouble.Since)
+	return true, p.closeBid(ctx, id, market.ReasonUnstable)
+}
+
+// next is the trouble after a look. A workload that fails, starts and fails
+// again has been failing all the time; one that was out of sight is given its
+// time anew, for nobody knows.
+func (t Trouble) next(kind TroubleKind, now time.Time) Trouble {
+	switch {
+	case kind == "":
+		return Trouble{}
+	case kind == t.Kind || kind == TroublePending && t.Kind == TroubleFailing:
+		return t
+	}
+	return Trouble{kind, now}
+}
+
+// patience is how long a trouble may last; negative is for ever.
+func (p *Provider) patience(k TroubleKind) time.Duration {
+	switch k {
+	case TroublePending:
+		return p.cfg.PendingTimeout
+	case TroubleFailing:
+		return p.cfg.UnhealthyTimeout
+	case TroubleUnknown:
+		return p.cfg.UnknownTimeout
+	}
+	return -1
 }
 
 // endLease takes down what is left of a lease that is over, and forgets it.
@@ -195,7 +269,7 @@ func (p *Provider) endLease(ctx context.Context, id market.LeaseID, reason marke
 	if !known {
 		// Its own deletion is news of the cluster too: that must not go on for ever.
 		if _, err := p.cfg.Cluster.Status(ctx, id); errors.Is(err, driver.ErrNotFound) {
-			p.forgetOrder(id.OrderID, true)
+			p.queue.add(orderTask(id.OrderID)) // there may be a bid's promise
 			return nil
 		}
 	}
@@ -207,7 +281,7 @@ func (p *Provider) endLease(ctx context.Context, id market.LeaseID, reason marke
 			return err
 		}
 	}
-	p.forgetOrder(id.OrderID, true)
+	p.queue.add(orderTask(id.OrderID))
 	p.offerNames(id)
 	if known {
 		p.observe(Event{Kind: EventLeaseClosed, Lease: id, Reason: reason})

@@ -89,6 +89,9 @@ func (p *Provider) acceptManifest(ctx context.Context, lease market.Lease, m man
 	if err != nil {
 		return err
 	}
+	if len(before.Placement.Assignments) == 0 {
+		return fmt.Errorf("provider: lease %s: nothing could be reserved for it: %w", lease.ID, driver.ErrExhausted)
+	}
 	if before.Revision > 0 && before.Hash == hash {
 		p.queue.add(leaseTask(lease.ID))
 		return nil
@@ -156,29 +159,6 @@ func (p *Provider) Manifest(_ context.Context, id market.DeploymentID) (manifest
 		}
 	}
 	return nil, market.Refuse(market.ErrNotFound, "no-manifest", "no manifest has been accepted for deployment %s", id)
-}
-
-// Withdraw settles every active lease and has the earnings paid out.
-func (p *Provider) Withdraw(ctx context.Context) error {
-	var faults error
-	for _, id := range p.knownLeases() {
-		if err := p.withdraw(ctx, id); err != nil {
-			faults = errors.Join(faults, fmt.Errorf("provider: withdraw from %s: %w", id, err))
-		}
-	}
-	return faults
-}
-
-func (p *Provider) withdraw(ctx context.Context, id market.LeaseID) error {
-	_, err := p.cfg.Market.Submit(ctx, market.WithdrawLease{ID: id})
-	if errors.Is(err, market.ErrState) || errors.Is(err, market.ErrNotFound) {
-		return nil // closed meanwhile: everything was paid out
-	}
-	if err != nil {
-		return err
-	}
-	p.observe(Event{Kind: EventWithdrawn, Lease: id})
-	return nil
 }
 
 var _ driver.LogStreamer = (*Provider)(nil)

@@ -36,13 +36,15 @@ const (
 	EventWithdrawn EventKind = 10
 	// EventRecovered: after a start, a lease was found again.
 	EventRecovered EventKind = 11
+	// EventRunsDry: the tenant's funds run out soon, or have; see the event's RunOut.
+	EventRunsDry EventKind = 12
 )
 
 // String returns a kebab-case name.
 func (k EventKind) String() string {
 	names := [...]string{
 		"", "registered", "order-seen", "declined", "bid", "bid-ended", "lease-won",
-		"manifest-accepted", "status", "lease-closed", "withdrawn", "recovered",
+		"manifest-accepted", "status", "lease-closed", "withdrawn", "recovered", "runs-dry",
 	}
 	if int(k) < len(names) && k > 0 {
 		return names[k]
@@ -63,6 +65,10 @@ type Event struct {
 	Status driver.Status
 	// Reason says why a lease closed.
 	Reason market.CloseReason
+	// After is how long a bid took from the first sight of its order.
+	After time.Duration
+	// RunOut says when funds run out.
+	RunOut RunOut
 }
 
 // Observer is told what a provider does, for displays, metrics and tests.
@@ -77,3 +83,13 @@ type ObserverFunc func(Event)
 
 // Observe implements [Observer].
 func (f ObserverFunc) Observe(e Event) { f(e) }
+
+// Observers tells several observers, one after another.
+type Observers []Observer
+
+// Observe implements [Observer].
+func (os Observers) Observe(e Event) {
+	for _, o := range os {
+		o.Observe(e)
+	}
+}

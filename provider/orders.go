@@ -16,8 +16,8 @@ import (
 func (p *Provider) reconcileOrder(ctx context.Context, id market.OrderID) error {
 	order, err := p.cfg.Market.Order(ctx, id)
 	if errors.Is(err, market.ErrNotFound) {
-		p.forgetOrder(id, true)
-		return nil
+		p.forgetOrder(id)
+		return p.dropBid(id)
 	}
 	if err != nil {
 		return err
@@ -28,13 +28,13 @@ func (p *Provider) reconcileOrder(ctx context.Context, id market.OrderID) error 
 	}
 	switch {
 	case bid.State == market.BidWon:
-		p.forgetOrder(id, false)
+		p.forgetOrder(id)
 		p.queue.add(leaseTask(bid.ID.Lease()))
 		return nil
 	case order.State != market.OrderOpen:
 		p.endBid(bid)
-		p.forgetOrder(id, !p.serving(bid.ID.Lease())) // a workload keeps its room until it is gone
-		return nil
+		p.forgetOrder(id)
+		return p.dropBid(id)
 	case bid.State == market.BidOpen:
 		return p.keepBid(ctx, order, bid)
 	default:
@@ -42,12 +42,11 @@ func (p *Provider) reconcileOrder(ctx context.Context, id market.OrderID) error 
 	}
 }
 
-// serving reports whether there is a record of the lease.
+// serving reports whether a lease is known to be ours.
 func (p *Provider) serving(id market.LeaseID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, ok := p.records[id]
-	return ok
+	return p.records[id].Won()
 }
 
 // endBid tells the observer of a bid that came to nothing.
@@ -55,20 +54,16 @@ func (p *Provider) endBid(bid market.Bid) {
 	p.mu.Lock()
 	entry := p.orders[bid.ID.OrderID]
 	p.mu.Unlock()
-	if entry != nil && !entry.bidSeenAt.IsZero() {
+	if entry != nil && entry.bid != nil {
 		p.observe(Event{Kind: EventBidEnded, Lease: bid.ID.Lease(), Price: bid.Price})
 	}
 }
 
-// forgetOrder drops what is remembered of an order, and its reservation.
-func (p *Provider) forgetOrder(id market.OrderID, release bool) {
+// forgetOrder drops what is remembered of an order that is not open any more.
+func (p *Provider) forgetOrder(id market.OrderID) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	delete(p.orders, id)
-	released := release && p.ledger.Release(id.String())
-	p.mu.Unlock()
-	if released {
-		p.retryDeclined()
-	}
 }
 
 // entry returns what is remembered of an order, and whether it is new.
@@ -77,44 +72,62 @@ func (p *Provider) entry(id market.OrderID) (e *orderEntry, fresh bool) {
 	defer p.mu.Unlock()
 	e, ok := p.orders[id]
 	if !ok {
-		e = &orderEntry{}
+		e = &orderEntry{seenAt: time.Now()}
 		p.orders[id] = e
 	}
 	return e, !ok
 }
 
-// considerOrder decides on an open order without a bid of ours, and bids.
+func (p *Provider) isStale(e *orderEntry) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return e.stale
+}
+
+// considerOrder decides on an open order without a bid of ours, and bids. What
+// the bid promises is reserved and on disk before the market hears of it.
 func (p *Provider) considerOrder(ctx context.Context, order market.Order) error {
 	entry, fresh := p.entry(order.ID)
 	if fresh {
 		p.observe(Event{Kind: EventOrderSeen, Lease: market.LeaseID{OrderID: order.ID}})
 	}
-	if entry.stale {
-		return nil
+	if p.isStale(entry) {
+		return p.dropBid(order.ID)
 	}
-	p.mu.Lock()
-	p.ledger.Release(order.ID.String()) // there is no bid: nothing is promised yet
-	p.mu.Unlock()
 	s, err := p.snapshot(ctx)
 	if err != nil {
 		return err
 	}
+	s.Inventory = bidengine.PlacerFunc(func(market.GroupSpec) (inventory.Placement, []inventory.Reason) {
+		return p.reserve(order)
+	})
 	decision, reasons := bidengine.Decide(ctx, order, s)
-	if len(reasons) == 0 {
-		_, reasons = p.reserve(order)
+	if ctx.Err() != nil {
+		return ctx.Err() // not the pricer's fault
 	}
 	if len(reasons) > 0 {
-		p.decline(order.ID, entry, reasons)
-		return nil
+		return p.decline(order.ID, entry, reasons)
 	}
-	msg := market.CreateBid{ID: market.BidID{OrderID: order.ID, Provider: p.me}, Price: decision.Price, Deposit: decision.Deposit}
-	if _, err := p.cfg.Market.Submit(ctx, msg); err != nil {
+	return p.bid(ctx, order, entry, decision)
+}
+
+// bid puts a bid on the market.
+func (p *Provider) bid(ctx context.Context, order market.Order, entry *orderEntry, d bidengine.Decision) error {
+	msg := market.CreateBid{ID: market.BidID{OrderID: order.ID, Provider: p.me}, Price: d.Price, Deposit: d.Deposit}
+	_, err := p.changeRecord(msg.ID.Lease(), true, func(r *Record) {
+		r.Placement, r.BidAt = d.Placement, time.Now().UTC()
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.bids.submit(ctx, msg); err != nil {
 		return p.bidRefused(order.ID, entry, err)
 	}
 	p.mu.Lock()
-	entry.declined, entry.bidSeenAt = nil, time.Now()
+	entry.declined, entry.bid = nil, &market.Bid{ID: msg.ID, State: market.BidOpen, Price: msg.Price, Deposit: msg.Deposit}
+	after := time.Since(entry.seenAt)
 	p.mu.Unlock()
-	p.observe(Event{Kind: EventBid, Lease: msg.ID.Lease(), Price: decision.Price})
+	p.observe(Event{Kind: EventBid, Lease: msg.ID.Lease(), Price: d.Price, After: after})
 	p.queue.addAfter(orderTask(order.ID), p.cfg.BidTimeout)
 	return nil
 }
@@ -128,104 +141,129 @@ func (p *Provider) bidRefused(id market.OrderID, entry *orderEntry, err error) e
 		// the market has been asked again.
 		return fmt.Errorf("provider: bid on %s: %w", id, err)
 	}
-	code := bidengine.Code(rule.Rule)
-	p.decline(id, entry, []bidengine.Reason{{Code: code, Detail: rule.Detail}})
-	switch {
-	case errors.Is(err, market.ErrExists) || errors.Is(err, market.ErrState):
-		return err // our view was old: look again
-	case !errors.Is(err, market.ErrLimit) && !errors.Is(err, market.ErrInsufficientFunds):
+	if errors.Is(err, market.ErrExists) || errors.Is(err, market.ErrState) {
+		return err // our view was old: look again, and keep the promise until then
+	}
+	if !errors.Is(err, market.ErrLimit) && !errors.Is(err, market.ErrInsufficientFunds) {
 		p.mu.Lock()
 		entry.stale = true // the market will not change its mind
 		p.mu.Unlock()
 	}
-	return nil
+	return p.decline(id, entry, []bidengine.Reason{{Code: bidengine.Code(rule.Rule), Detail: rule.Detail}})
 }
 
 // decline notes why there is no bid. An order without a bid has no reservation,
 // not even one left from a bid whose withdrawal was not heard of.
-func (p *Provider) decline(id market.OrderID, entry *orderEntry, reasons []bidengine.Reason) {
+func (p *Provider) decline(id market.OrderID, entry *orderEntry, reasons []bidengine.Reason) error {
 	p.mu.Lock()
 	same := slices.Equal(entry.declined, reasons)
-	entry.declined, entry.bidSeenAt = reasons, time.Time{}
-	p.ledger.Release(id.String())
+	entry.declined, entry.bid = reasons, nil
 	p.mu.Unlock()
 	if !same {
 		p.cfg.Logger.Info("no bid", "order", id, "reasons", reasons)
 		p.observe(Event{Kind: EventDeclined, Lease: market.LeaseID{OrderID: id}, Reasons: reasons})
 	}
+	return p.dropBid(id)
+}
+
+// dropBid gives back what a bid has promised, on disk and in the ledger. A lease
+// that was won keeps it.
+func (p *Provider) dropBid(id market.OrderID) error {
+	lease := market.BidID{OrderID: id, Provider: p.me}.Lease()
+	unlock := p.saving.lock(lease)
+	defer unlock()
+	p.mu.Lock()
+	r, known := p.records[lease]
+	p.mu.Unlock()
+	if known && r.Won() {
+		return nil
+	}
+	if known {
+		if err := p.cfg.Store.Remove(lease); err != nil {
+			return err
+		}
+	}
+	p.mu.Lock()
+	delete(p.records, lease)
+	released := p.ledger.Release(id.String())
+	p.mu.Unlock()
+	if released && known {
+		p.retryDeclined(bidengine.Reason.Capacity)
+	}
+	return nil
 }
 
 // keepBid keeps the reservation behind an open bid, and withdraws a bid that
 // has stood too long or can no longer be kept.
 func (p *Provider) keepBid(ctx context.Context, order market.Order, bid market.Bid) error {
 	entry, _ := p.entry(order.ID)
-	p.mu.Lock()
-	if entry.bidSeenAt.IsZero() {
-		entry.bidSeenAt = time.Now()
+	placement, reasons := p.reserve(order)
+	r, err := p.changeRecord(bid.ID.Lease(), true, func(r *Record) {
+		if len(placement.Assignments) > 0 {
+			r.Placement = placement
+		}
+		if r.BidAt.IsZero() {
+			r.BidAt = time.Now().UTC()
+		}
+	})
+	if err != nil {
+		return err
 	}
-	left := p.cfg.BidTimeout - time.Since(entry.bidSeenAt)
+	p.mu.Lock()
+	entry.declined, entry.bid = nil, &bid
 	p.mu.Unlock()
-	_, reasons := p.reserve(order)
+	left := p.cfg.BidTimeout - time.Since(r.BidAt)
 	if left > 0 && len(reasons) == 0 {
 		p.queue.addAfter(orderTask(order.ID), left)
 		return nil
 	}
-	p.cfg.Logger.Info("withdrawing a bid", "bid", bid.ID, "stale", left <= 0, "reasons", reasons)
-	_, err := p.cfg.Market.Submit(ctx, market.CloseBid{ID: bid.ID, Reason: market.ReasonUnspecified})
-	if err != nil && !errors.Is(err, market.ErrState) {
+	return p.withdrawBid(ctx, bid, entry, left <= 0, bidengine.FromInventory(reasons))
+}
+
+// withdrawBid takes a bid back. A bid that has won meanwhile stays: the market
+// ends no lease for a provider that gives no reason.
+func (p *Provider) withdrawBid(ctx context.Context, bid market.Bid, entry *orderEntry, stale bool, reasons []bidengine.Reason) error {
+	p.cfg.Logger.Info("withdrawing a bid", "bid", bid.ID, "stale", stale, "reasons", reasons)
+	_, err := p.cfg.Market.Submit(ctx, market.CloseBid{ID: bid.ID, Reason: market.ReasonNone})
+	if err != nil {
+		// What it promised is kept until the market has been asked again.
 		return fmt.Errorf("provider: withdraw bid %s: %w", bid.ID, err)
 	}
 	p.mu.Lock()
-	entry.stale, entry.declined, entry.bidSeenAt = left <= 0, reasons, time.Time{}
-	p.ledger.Release(order.ID.String())
+	entry.stale, entry.declined, entry.bid = stale, reasons, nil
 	p.mu.Unlock()
 	p.observe(Event{Kind: EventBidEnded, Lease: bid.ID.Lease(), Price: bid.Price, Reasons: reasons})
-	p.retryDeclined()
-	return nil
+	return p.dropBid(bid.ID.OrderID)
 }
 
 // reserve promises the order's resources, or says why not. It is idempotent.
-func (p *Provider) reserve(order market.Order) (inventory.Placement, []bidengine.Reason) {
+func (p *Provider) reserve(order market.Order) (inventory.Placement, []inventory.Reason) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.hasNodes {
 		held, _ := p.ledger.Placement(order.ID.String())
 		return held, nil // before the first look at the cluster nothing can be judged
 	}
-	placement, refused := p.ledger.Reserve(order.ID.String(), order.Spec)
-	return placement, bidengine.FromInventory(refused)
+	return p.ledger.Reserve(order.ID.String(), order.Spec)
 }
 
 // snapshot is what a decision is made on.
 func (p *Provider) snapshot(ctx context.Context) (bidengine.Snapshot, error) {
-	params, err := p.cfg.Market.Params(ctx)
+	f, err := p.facts(ctx)
 	if err != nil {
 		return bidengine.Snapshot{}, err
-	}
-	head, err := p.cfg.Market.Head(ctx)
-	if err != nil {
-		return bidengine.Snapshot{}, err
-	}
-	var audits []market.Audit
-	list := func(page market.Page) ([]market.Audit, string, error) {
-		return p.cfg.Market.Audits(ctx, p.me, page)
-	}
-	for a, err := range market.All(list) {
-		if err != nil {
-			return bidengine.Snapshot{}, err
-		}
-		audits = append(audits, a)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return bidengine.Snapshot{
-		Provider:  market.Provider{Owner: p.me, HostURI: p.cfg.HostURI, Attributes: p.cfg.Attributes.Sorted()},
-		Audits:    audits,
-		Params:    params,
-		Inventory: p.ledger.Snapshot(),
-		Pricer:    p.cfg.Pricer,
-		Now:       head.Time,
-		Draining:  p.draining,
+		Provider: market.Provider{Owner: p.me, HostURI: p.cfg.HostURI, Attributes: p.cfg.Attributes.Sorted()},
+		Audits:   f.audits,
+		Params:   f.params,
+		Funds:    append(market.Coins{}, f.funds...), // known, also when it is nothing
+		Pricer:   p.cfg.Pricer,
+		Now:      f.head.Time,
+		Draining: p.draining.on,
+		Notice:   p.draining.notice,
 	}, nil
 }
 

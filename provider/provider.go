@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider/bidengine"
@@ -19,9 +19,11 @@ import (
 // Provider sells the capacity of a cluster. Make it with [New]. Methods other
 // than Run may be called at any time from any goroutine.
 type Provider struct {
-	cfg   Config
-	me    market.Address
-	queue *queue
+	cfg           Config
+	me            market.Address
+	queue         queues
+	bids, payouts *batcher
+	cache         factsCache
 
 	// manifests serializes the acceptance of manifests per deployment.
 	manifests keyedMutex[market.DeploymentID]
@@ -32,33 +34,39 @@ type Provider struct {
 	// bell tells followers of events that a lease may have changed.
 	bell bell
 
+	// restored is closed when every promise made before is in the ledger: from
+	// then on new ones may be made.
+	restored chan struct{}
+
 	mu       sync.Mutex // guards all below; never held during a call-out
 	ledger   *inventory.Ledger
 	hasNodes bool
-	draining bool
-	ready    bool
+	nodes    []inventory.Node // as read last
+	draining draining
 	height   int64
-	records  map[market.LeaseID]Record
+	pace     pace
+	vitals   vitals
+	records  map[market.LeaseID]Record // of leases, and of bids that stand
 	orders   map[market.OrderID]*orderEntry
 	health   map[market.LeaseID]*leaseHealth
 }
 
+// draining says whether new bids are made.
+type draining struct {
+	on     bool
+	notice string
+}
+
 // orderEntry is what is remembered of an order while it is open.
 type orderEntry struct {
+	seenAt time.Time
 	// declined holds the reasons of the last decision against it.
 	declined []bidengine.Reason
-	// bidSeenAt is when our open bid was first seen.
-	bidSeenAt time.Time
+	// bid is our open bid, nil when there is none.
+	bid *market.Bid
 	// stale says that there will be no further bid: ours was withdrawn because it
 	// stood too long, or the market refused it for good.
 	stale bool
-}
-
-// leaseHealth follows the state of a workload.
-type leaseHealth struct {
-	// failingSince is when it began to fail, zero while it does not.
-	failingSince time.Time
-	last         driver.Status
 }
 
 // New checks the configuration and loads the records. It starts nothing. The
@@ -77,34 +85,67 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	p := &Provider{
-		cfg: cfg, me: cfg.Market.Address(), queue: newQueue(), ledger: ledger,
-		records: make(map[market.LeaseID]Record, len(records)),
-		orders:  map[market.OrderID]*orderEntry{},
-		health:  map[market.LeaseID]*leaseHealth{},
+		cfg: cfg, me: cfg.Market.Address(), queue: newQueues(), ledger: ledger,
+		bids: &batcher{market: cfg.Market}, payouts: &batcher{market: cfg.Market}, restored: make(chan struct{}),
+		draining: draining{cfg.Drain, ""},
+		records:  make(map[market.LeaseID]Record, len(records)),
+		orders:   map[market.OrderID]*orderEntry{},
+		health:   map[market.LeaseID]*leaseHealth{},
 	}
-	var promised []inventory.Reservation
 	for _, r := range records {
 		p.records[r.Lease] = r
-		if len(r.Placement.Assignments) > 0 {
-			promised = append(promised, inventory.Reservation{Key: r.Lease.OrderID.String(), Placement: r.Placement})
-		}
 	}
-	if err := ledger.Import(promised); err != nil {
+	if err := ledger.Import(promises(records)); err != nil {
 		return nil, fmt.Errorf("provider: records: %w", err)
 	}
 	return p, nil
 }
 
+// promises are the reservations of records. Where a crash left two with one
+// card, leases come before bids; whoever goes without gets a new place when the
+// cluster is seen.
+func promises(records []Record) []inventory.Reservation {
+	records = slices.Clone(records)
+	slices.SortFunc(records, func(a, b Record) int {
+		if a.Won() != b.Won() {
+			return map[bool]int{true: -1, false: 1}[a.Won()]
+		}
+		return strings.Compare(a.Lease.String(), b.Lease.String())
+	})
+	type card struct{ node, id string }
+	taken := map[card]bool{}
+	var out []inventory.Reservation
+	for _, r := range records {
+		var cards []card
+		for _, a := range r.Placement.Assignments {
+			for _, g := range a.Resources.GPUs {
+				cards = append(cards, card{a.Node, g.ID})
+			}
+		}
+		if len(r.Placement.Assignments) == 0 || slices.ContainsFunc(cards, func(c card) bool { return taken[c] }) {
+			continue
+		}
+		for _, c := range cards {
+			taken[c] = true
+		}
+		out = append(out, inventory.Reservation{Key: r.Lease.OrderID.String(), Placement: r.Placement})
+	}
+	return out
+}
+
 // Address is the provider's account.
 func (p *Provider) Address() market.Address { return p.me }
 
-// Drain stops new bids, or with false allows them again. Leases are kept.
-func (p *Provider) Drain(on bool) {
+// Drain stops new bids, or with false allows them again; bids that stand and
+// leases are kept. The notice says to tenants and operators why, for example
+// "maintenance until 18:00 UTC"; it may be "".
+func (p *Provider) Drain(on bool, notice string) {
 	p.mu.Lock()
-	p.draining = on
+	p.draining = draining{on, notice}
 	p.mu.Unlock()
+	p.cfg.Logger.Info("draining", "on", on, "notice", notice)
 	if !on {
-		p.retryDeclined()
+		p.retryDeclined(func(r bidengine.Reason) bool { return r.Code == bidengine.Draining })
 	}
 }
 
@@ -117,8 +158,12 @@ func (p *Provider) Run(ctx context.Context) error {
 	g.Go(func() error { return p.runMarket(ctx) })
 	g.Go(func() error { return p.runCluster(ctx) })
 	g.Go(func() error { return p.runClock(ctx) })
+	g.Go(func() error { return p.runMoney(ctx) })
 	for range p.cfg.Workers {
-		g.Go(func() error { return p.runWorker(ctx) })
+		g.Go(func() error { return p.runWorker(ctx, p.queue.leases) })
+	}
+	for range p.cfg.BidWorkers {
+		g.Go(func() error { return p.runWorker(ctx, p.queue.orders) })
 	}
 	err := g.Wait()
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -140,13 +185,15 @@ func (p *Provider) record(id market.LeaseID) (Record, bool) {
 	return r, ok
 }
 
-// knownLeases returns the leases that have a record.
+// knownLeases returns the leases that are ours, as far as the records say.
 func (p *Provider) knownLeases() []market.LeaseID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := make([]market.LeaseID, 0, len(p.records))
-	for id := range p.records {
-		out = append(out, id)
+	for id, r := range p.records {
+		if r.Won() {
+			out = append(out, id)
+		}
 	}
 	return out
 }

@@ -454,7 +454,7 @@ func TestDrainingKeepsLeasesAndBidsNoMore(t *testing.T) {
 		p, _ := w.start(nil)
 		r, err := w.tenant.Deploy(t.Context(), plan(t, "V=1", nil))
 		require.NoError(t, err)
-		p.Drain(true)
+		p.Drain(true, "")
 		_, err = w.tenant.Deploy(t.Context(), plan(t, "V=2", nil))
 		var none *tenant.NoBidsError
 		require.ErrorAs(t, err, &none)

@@ -154,6 +154,13 @@ func (q *queue) done(t task, err error) int {
 	return n
 }
 
+// size returns how many tasks wait or are being worked on.
+func (q *queue) size() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting) + len(q.active)
+}
+
 // close stops all timers; what is added later is dropped.
 func (q *queue) close() {
 	q.mu.Lock()
@@ -162,4 +169,25 @@ func (q *queue) close() {
 	for _, d := range q.timers {
 		d.timer.Stop()
 	}
+}
+
+// queues are a queue for orders and one for leases: thousands of open orders do
+// not keep a lease waiting.
+type queues struct{ orders, leases *queue }
+
+func newQueues() queues { return queues{newQueue(), newQueue()} }
+
+func (q queues) of(t task) *queue {
+	if t.lease {
+		return q.leases
+	}
+	return q.orders
+}
+
+func (q queues) add(t task)                       { q.of(t).add(t) }
+func (q queues) addAfter(t task, d time.Duration) { q.of(t).addAfter(t, d) }
+
+func (q queues) close() {
+	q.orders.close()
+	q.leases.close()
 }

@@ -1,10 +1,12 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/cluster/inventory"
@@ -24,29 +26,58 @@ func (p *Provider) Status(context.Context) (api.ProviderStatus, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := api.ProviderStatus{
-		Provider: p.me, Height: p.height, State: api.ProviderReady,
-		Attributes: p.cfg.Attributes.Sorted(), Leases: len(p.records),
+		Provider: p.me, Height: p.height, State: api.ProviderReady, Attributes: p.cfg.Attributes.Sorted(),
 	}
-	for _, e := range p.orders {
-		if e.bidSeenAt.IsZero() {
-			s.Orders++
-		} else {
-			s.Bids++
+	for _, r := range p.records {
+		if r.Won() {
+			s.Leases++
 		}
 	}
-	switch {
-	case !p.ready:
-		s.State, s.Message = api.ProviderUnready, "starting"
-	case p.draining:
-		s.State, s.Message = api.ProviderDraining, "no new leases at present"
+	for _, e := range p.orders {
+		if e.bid != nil {
+			s.Bids++
+			continue
+		}
+		s.Orders++
+		for _, r := range e.declined {
+			if s.Refusals == nil {
+				s.Refusals = map[string]int{}
+			}
+			s.Refusals[string(r.Code)]++
+		}
+	}
+	if why := p.vitals.ailment(time.Now(), p.cfg.StaleAfter, p.cfg.InventoryEvery); why != "" {
+		s.State, s.Message = api.ProviderUnready, why
+	} else if p.draining.on {
+		s.State, s.Message = api.ProviderDraining, cmp.Or(p.draining.notice, "no new leases at present")
 	}
 	if p.hasNodes {
 		t := p.ledger.Totals()
 		s.Inventory = &api.Inventory{
-			Nodes: len(p.ledger.Available()), Allocatable: publicQuantities(t.Allocatable), Available: publicQuantities(t.Available),
+			Nodes: t.Nodes, Allocatable: publicQuantities(t.Allocatable), Available: publicQuantities(t.Available),
 		}
 	}
 	return s, nil
+}
+
+// vitals are when the parts that a provider depends on were seen last.
+type vitals struct {
+	// ready says that the state of the market has been read once.
+	ready            bool
+	blockAt, nodesAt time.Time
+}
+
+// ailment says why a provider is not ready, "" when it is.
+func (v vitals) ailment(now time.Time, stale, inventoryEvery time.Duration) string {
+	switch {
+	case !v.ready:
+		return "starting"
+	case now.Sub(v.blockAt) > stale:
+		return "the market cannot be seen"
+	case now.Sub(v.nodesAt) > stale+inventoryEvery:
+		return "the cluster cannot be seen"
+	}
+	return ""
 }
 
 func publicQuantities(q inventory.Quantities) api.Quantities {
@@ -80,6 +111,9 @@ func (p *Provider) Screen(ctx context.Context, tenant market.Address, groups []m
 	if err != nil {
 		return nil, err
 	}
+	p.mu.Lock()
+	s.Inventory = p.ledger.Snapshot()
+	p.mu.Unlock()
 	offers := make([]api.Offer, len(groups))
 	for i, spec := range groups {
 		order := market.Order{State: market.OrderOpen, Spec: spec}
@@ -99,18 +133,27 @@ func (p *Provider) Screen(ctx context.Context, tenant market.Address, groups []m
 // LeaseStatus implements [gateway.Backend].
 func (p *Provider) LeaseStatus(ctx context.Context, id market.LeaseID) (api.LeaseStatus, error) {
 	p.mu.Lock()
-	record, ok := p.records[id]
+	record := p.records[id]
+	var run RunOut
+	if h := p.health[id]; h != nil {
+		run = h.runOut
+	}
 	p.mu.Unlock()
-	if !ok {
+	if !record.Won() {
 		return p.statusWithoutRecord(ctx, id)
 	}
+	var out api.LeaseStatus
 	if record.Revision == 0 {
-		return api.LeaseFromDriver(id, api.PhaseAwaitingManifest, "send the manifest", driver.Status{}), nil
+		out = api.LeaseFromDriver(id, api.PhaseAwaitingManifest, "send the manifest", driver.Status{})
+	} else {
+		st, err := p.cfg.Cluster.Status(ctx, id)
+		out = leaseDocument(id, st, err)
+		p.addHostnames(&out, record)
 	}
-	st, err := p.cfg.Cluster.Status(ctx, id)
-	doc := leaseDocument(id, st, err)
-	p.addHostnames(&doc, record)
-	return doc, nil
+	if run.Height > 0 {
+		out.Funds = &api.Funds{RunOutHeight: run.Height, RunOutTime: run.Time, Overdrawn: run.Overdrawn}
+	}
+	return out, nil
 }
 
 // leaseDocument tells what the cluster says, also when it says nothing.

@@ -16,11 +16,15 @@ import (
 	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
-// Record is what a provider must remember of a lease.
+// Record is what a provider must remember of a lease, or of a bid before it is
+// one.
 type Record struct {
 	Lease market.LeaseID `json:"lease"`
-	// WonAt is when the provider first saw the lease.
-	WonAt time.Time `json:"won_at"`
+	// BidAt is when the bid was about to be sent, zero when it is not known.
+	BidAt time.Time `json:"bid_at,omitzero"`
+	// WonAt is when the provider first saw the lease; zero while there is only a
+	// bid.
+	WonAt time.Time `json:"won_at,omitzero"`
 	// GroupName is the group of the manifest that the lease is for.
 	GroupName string `json:"group_name,omitempty"`
 	// Revision counts what the cluster was told to run, 0 before the first manifest.
@@ -38,6 +42,30 @@ type Record struct {
 	Withheld []string `json:"withheld,omitempty"`
 	// Restarts counts, per service, how often the tenant had it restarted.
 	Restarts map[string]uint64 `json:"restarts,omitempty"`
+	// Trouble is what is wrong with the workload, and since when.
+	Trouble Trouble `json:"trouble,omitzero"`
+}
+
+// Won reports whether the record is of a lease.
+func (r Record) Won() bool { return !r.WonAt.IsZero() }
+
+// TroubleKind says in what way a workload is not as it should be.
+type TroubleKind string
+
+// Kinds of [Trouble]. Each has a deadline of its own in [Config].
+const (
+	// TroublePending: it does not run yet.
+	TroublePending TroubleKind = "pending"
+	// TroubleFailing: it has failed and not been healthy since.
+	TroubleFailing TroubleKind = "failing"
+	// TroubleUnknown: it cannot be seen; that is not taken for failing.
+	TroubleUnknown TroubleKind = "unknown"
+)
+
+// Trouble is a state that may not last.
+type Trouble struct {
+	Kind  TroubleKind `json:"kind"`
+	Since time.Time   `json:"since"`
 }
 
 // Group returns the manifest group of the lease; an empty one before the first

@@ -3,9 +3,12 @@ package provider
 import (
 	"context"
 	"errors"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/moorage-dev/moorage/cluster/driver"
+	"github.com/moorage-dev/moorage/provider/bidengine"
 )
 
 // runCluster follows the cluster's news.
@@ -36,10 +39,9 @@ func (p *Provider) runCluster(ctx context.Context) error {
 
 // runClock does what is due by time alone.
 func (p *Provider) runClock(ctx context.Context) error {
-	nodes, all, money := time.NewTicker(p.cfg.InventoryEvery), time.NewTicker(p.cfg.ResyncEvery), time.NewTicker(p.cfg.WithdrawEvery)
+	nodes, all := time.NewTicker(p.cfg.InventoryEvery), time.NewTicker(p.cfg.ResyncEvery)
 	defer nodes.Stop()
 	defer all.Stop()
-	defer money.Stop()
 	for {
 		var err error
 		select {
@@ -49,8 +51,6 @@ func (p *Provider) runClock(ctx context.Context) error {
 			err = p.refreshNodes(ctx)
 		case <-all.C:
 			err = p.resync(ctx)
-		case <-money.C:
-			err = p.Withdraw(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
 			p.cfg.Logger.Warn("periodic work failed, it will be tried again", "err", err)
@@ -59,9 +59,14 @@ func (p *Provider) runClock(ctx context.Context) error {
 }
 
 // runWorker works on one thing after another.
-func (p *Provider) runWorker(ctx context.Context) error {
+func (p *Provider) runWorker(ctx context.Context, q *queue) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.restored:
+	}
 	for {
-		t, ok := p.queue.next(ctx)
+		t, ok := q.next(ctx)
 		if !ok {
 			return ctx.Err()
 		}
@@ -74,7 +79,7 @@ func (p *Provider) runWorker(ctx context.Context) error {
 		if t.lease {
 			p.bell.ring(t.id)
 		}
-		if n := p.queue.done(t, err); n > 0 && ctx.Err() == nil {
+		if n := q.done(t, err); n > 0 && ctx.Err() == nil {
 			p.cfg.Logger.Warn("will try again", "lease", t.id, "failures", n, "err", err)
 		}
 	}
@@ -87,22 +92,54 @@ func (p *Provider) refreshNodes(ctx context.Context) error {
 		return err
 	}
 	p.mu.Lock()
-	err = p.ledger.SetNodes(nodes)
-	p.hasNodes = err == nil
-	p.mu.Unlock()
+	changed := !p.hasNodes || !reflect.DeepEqual(nodes, p.nodes)
+	if changed {
+		err = p.ledger.SetNodes(nodes)
+	}
 	if err == nil {
-		p.retryDeclined()
+		p.hasNodes, p.nodes, p.vitals.nodesAt = true, nodes, time.Now()
+	}
+	displaced := p.displaced(changed)
+	p.mu.Unlock()
+	for _, t := range displaced {
+		p.queue.add(t)
+	}
+	if changed && err == nil {
+		p.retryDeclined(bidengine.Reason.Capacity)
 	}
 	return err
 }
 
-// retryDeclined looks again at orders that were not bid on.
-func (p *Provider) retryDeclined() {
+// displaced are the bids and leases whose place is gone. p.mu is held.
+func (p *Provider) displaced(changed bool) []task {
+	if !changed {
+		return nil
+	}
+	var out []task
+	gone := p.ledger.Displaced()
+	for id, r := range p.records {
+		if _, found := slices.BinarySearch(gone, id.OrderID.String()); !found {
+			continue
+		}
+		if r.Won() {
+			out = append(out, leaseTask(id))
+		} else {
+			out = append(out, orderTask(id.OrderID))
+		}
+	}
+	return out
+}
+
+// retryPause collects what has come free before orders are looked at again.
+const retryPause = time.Second
+
+// retryDeclined looks again at orders that were not bid on for such a reason.
+func (p *Provider) retryDeclined(reason func(bidengine.Reason) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, e := range p.orders {
-		if len(e.declined) > 0 {
-			p.queue.add(orderTask(id))
+		if slices.ContainsFunc(e.declined, reason) {
+			p.queue.addAfter(orderTask(id), retryPause)
 		}
 	}
 }

@@ -50,6 +50,7 @@ type NodeState struct {
 
 // Totals are sums over all nodes. Allocatable has over-commit applied.
 type Totals struct {
+	Nodes                            int
 	Allocatable, Reserved, Available Quantities
 }
 
@@ -93,16 +94,37 @@ func (s Snapshot) Totals() Totals {
 	if s.l == nil {
 		return t
 	}
+	t.Nodes = len(s.l.nodes)
 	for n := range s.l.nodes {
-		reserved := s.quantities(n, s.u.used[n], s.u.classUsed, true)
-		available := s.quantities(n, s.u.amounts[n], s.u.class, false)
-		all := s.quantities(n, s.l.caps[n], s.l.classCap, false)
-		all.GPUs = s.l.nodes[n].Allocatable.GPUs
-		t.Allocatable = t.Allocatable.Plus(all)
-		t.Reserved = t.Reserved.Plus(reserved)
-		t.Available = t.Available.Plus(available)
+		s.addTo(&t.Reserved, n, s.u.used[n], s.u.classUsed)
+		s.addTo(&t.Available, n, s.u.amounts[n], s.u.class)
+		s.addTo(&t.Allocatable, n, s.l.caps[n], s.l.classCap)
+	}
+	for c := range s.l.cards {
+		gpu := s.l.cards[c].gpu
+		t.Allocatable.GPUs = append(t.Allocatable.GPUs, gpu)
+		if s.u.cardUsed[c] {
+			t.Reserved.GPUs = append(t.Reserved.GPUs, gpu)
+		} else {
+			t.Available.GPUs = append(t.Available.GPUs, gpu)
+		}
 	}
 	return t
+}
+
+// addTo adds the numbers of node n.
+func (s Snapshot) addTo(q *Quantities, n int, a amounts, class []uint64) {
+	q.MilliCores = satAdd(q.MilliCores, a.cpu)
+	q.MemoryBytes = satAdd(q.MemoryBytes, a.mem)
+	q.EphemeralBytes = satAdd(q.EphemeralBytes, a.eph)
+	for c, name := range s.l.classes {
+		if b := class[n*len(s.l.classes)+c]; b > 0 {
+			if q.PersistentBytes == nil {
+				q.PersistentBytes = make(map[string]uint64)
+			}
+			q.PersistentBytes[name] = satAdd(q.PersistentBytes[name], b)
+		}
+	}
 }
 
 // quantities renders numbers of node n, with the cards that are used or not.

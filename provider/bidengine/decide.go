@@ -1,9 +1,11 @@
 package bidengine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/moorage-dev/moorage/cluster/inventory"
@@ -22,7 +24,7 @@ const (
 	OrderNotOpen Code = "order-not-open"
 	// OwnOrder: a provider may not bid on an order of its own account.
 	OwnOrder Code = "own-order"
-	// Draining: the operator has stopped bidding.
+	// Draining: the operator has stopped bidding, for maintenance for example.
 	Draining Code = "draining"
 	// DenomNotAccepted: the price is in a denomination the market or this
 	// provider does not settle in.
@@ -33,6 +35,12 @@ const (
 	NoPrice Code = "no-price"
 	// PriceOverCeiling: the price is more than the tenant pays.
 	PriceOverCeiling Code = "price-over-ceiling"
+	// TenantDenied: the operator does not serve this tenant.
+	TenantDenied Code = "tenant-denied"
+	// TenantNotAllowed: the operator serves only the tenants of a list.
+	TenantNotAllowed Code = "tenant-not-allowed"
+	// DepositShort: the provider's account cannot pay the deposit of a bid.
+	DepositShort Code = "deposit-short"
 	// OrderFull: the order has as many open bids as the market allows.
 	OrderFull Code = "order-full"
 	// OrderInvalid: the order's groups break a rule of form.
@@ -51,6 +59,26 @@ type Reason struct {
 // String returns the code and the detail.
 func (r Reason) String() string { return string(r.Code) + ": " + r.Detail }
 
+// Capacity reports whether the reason may go away when capacity or funds come
+// free: the same order is then worth another look.
+func (r Reason) Capacity() bool {
+	switch r.Code {
+	case OrderNotOpen, OwnOrder, Draining, DenomNotAccepted, NoPrice, PriceOverCeiling,
+		TenantDenied, TenantNotAllowed, OrderFull, OrderInvalid, Internal:
+		return false
+	case AddressesExhausted, DepositShort:
+		return true
+	}
+	switch inventory.Code(r.Code) {
+	case inventory.NoNodes, inventory.NoArchitecture, inventory.NoAttribute, inventory.NoStorageClass,
+		inventory.NoGPU, inventory.InsufficientCPU, inventory.InsufficientMemory, inventory.InsufficientEphemeral,
+		inventory.InsufficientPersistent, inventory.InsufficientGPU, inventory.Fragmented:
+		return true
+	case inventory.Invalid:
+	}
+	return r.Code == "balance-too-low" // the market's word for DepositShort
+}
+
 // Decision is a bid to make.
 type Decision struct {
 	Price   market.Price
@@ -63,6 +91,14 @@ type Decision struct {
 type Placer interface {
 	// Place returns where the group fits, or every reason why it does not.
 	Place(spec market.GroupSpec) (inventory.Placement, []inventory.Reason)
+}
+
+// PlacerFunc makes a function a [Placer].
+type PlacerFunc func(spec market.GroupSpec) (inventory.Placement, []inventory.Reason)
+
+// Place implements [Placer].
+func (f PlacerFunc) Place(spec market.GroupSpec) (inventory.Placement, []inventory.Reason) {
+	return f(spec)
 }
 
 // Snapshot is everything a decision depends on.
@@ -79,8 +115,11 @@ type Snapshot struct {
 	Pricer Pricer
 	// Now is the time of the newest block, for the expiry of audits.
 	Now time.Time
-	// Draining refuses every order.
+	// Funds are what the provider could pay a deposit with; nil is not asked for.
+	Funds market.Coins
+	// Draining refuses every order; Notice says why, for a person.
 	Draining bool
+	Notice   string
 	// LeasedIPs says that the provider can lease public addresses.
 	LeasedIPs bool
 }
@@ -96,7 +135,7 @@ func Decide(ctx context.Context, order market.Order, s Snapshot) (Decision, []Re
 	if err != nil {
 		return Decision{}, []Reason{{OrderInvalid, err.Error()}}
 	}
-	deposit, reasons := money(ceiling.Denom, s.Params)
+	deposit, reasons := money(ceiling.Denom, s)
 	if len(reasons) > 0 {
 		return Decision{}, reasons
 	}
@@ -124,7 +163,7 @@ func filter(order market.Order, s Snapshot) []Reason {
 		add(OwnOrder, "the order is of this provider's own account")
 	}
 	if s.Draining {
-		add(Draining, "the provider takes no new leases at present")
+		add(Draining, "%s", cmp.Or(s.Notice, "the provider takes no new leases at present"))
 	}
 	if order.State == market.OrderOpen && order.Bids >= s.Params.MaxBids {
 		add(OrderFull, "%d bids are open, the market allows %d", order.Bids, s.Params.MaxBids)
@@ -158,18 +197,29 @@ func leasesIP(spec market.GroupSpec) bool {
 	return false
 }
 
-// money finds the deposit for a bid in the denomination, or in another that the
-// market takes.
-func money(denom string, p market.Params) (market.Coin, []Reason) {
-	if p.MinDeposits.Of(denom).IsZero() {
+// money finds the deposit for a bid: in the order's denomination, or in another
+// that the market takes and the provider has.
+func money(denom string, s Snapshot) (market.Coin, []Reason) {
+	if s.Params.MinDeposits.Of(denom).IsZero() {
 		return market.Coin{}, []Reason{{DenomNotAccepted, fmt.Sprintf("the market does not settle in %s", denom)}}
 	}
-	for _, c := range p.BidDeposits {
-		if c.Denom == denom {
+	choices := slices.Clone(s.Params.BidDeposits)
+	slices.SortStableFunc(choices, func(a, b market.Coin) int { // the order's denomination first
+		return cmp.Compare(flag(a.Denom != denom), flag(b.Denom != denom))
+	})
+	for _, c := range choices {
+		if s.Funds == nil || s.Funds.Of(c.Denom).Cmp(c.Amount) >= 0 {
 			return c, nil
 		}
 	}
-	return p.BidDeposits[0], nil
+	return market.Coin{}, []Reason{{DepositShort, fmt.Sprintf("the provider's account holds %v, a bid takes a deposit of %s", s.Funds, choices[0])}}
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // FromInventory makes reasons out of those of a placement.
@@ -185,7 +235,10 @@ func FromInventory(refused []inventory.Reason) []Reason {
 }
 
 func judge(amount market.Decimal, ceiling market.Price, err error) []Reason {
+	var refusal *Refusal
 	switch {
+	case errors.As(err, &refusal):
+		return []Reason{refusal.Reason}
 	case errors.Is(err, ErrNoPrice):
 		return []Reason{{NoPrice, err.Error()}}
 	case err != nil:

@@ -12,6 +12,13 @@ import (
 // order is not bid on, for that reason.
 var ErrNoPrice = errors.New("bidengine: no price")
 
+// Refusal is an error with which a [Pricer] refuses an order for a reason of its
+// own: no bid is made, and the reason is shown like any other.
+type Refusal struct{ Reason Reason }
+
+// Error implements error.
+func (e *Refusal) Error() string { return "bidengine: no bid: " + e.Reason.String() }
+
 // Pricer sets prices. It may be called concurrently.
 type Pricer interface {
 	// Price returns what the provider asks for the whole group for one block, in

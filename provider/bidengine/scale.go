@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 
+	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/market"
 )
 
@@ -23,21 +25,23 @@ const (
 // Rates are amounts per block in one denomination. A zero rate is free of charge.
 type Rates struct {
 	// CPUPerMilliCore is for a thousandth of a core.
-	CPUPerMilliCore market.Decimal
+	CPUPerMilliCore market.Decimal `json:"cpu_per_milli_core"`
 	// MemoryPerMi is for a mebibyte of memory, also of volumes of class "ram".
-	MemoryPerMi market.Decimal
+	MemoryPerMi market.Decimal `json:"memory_per_mi"`
 	// StoragePerMi has a rate for a mebibyte per storage class; the key is the
 	// class, [ClassEphemeral] for volumes without one. A class without a rate is
 	// not bid on.
-	StoragePerMi map[string]market.Decimal
-	// GPUPerCard has a rate per card; the key is "vendor/model", or "" for every
-	// other card. A card without a rate is not bid on.
-	GPUPerCard map[string]market.Decimal
+	StoragePerMi map[string]market.Decimal `json:"storage_per_mi"`
+	// GPUPerCard has a rate per card. The key says for which, and the most exact one
+	// counts: "vendor/model/80Gi/sxm", "vendor/model/80Gi", "vendor/model",
+	// "vendor", or "" for every other card; names in lower case. A card without a
+	// rate is not bid on.
+	GPUPerCard map[string]market.Decimal `json:"gpu_per_card"`
 	// PerEndpoint is for each shared HTTP name and each forwarded port.
-	PerEndpoint market.Decimal
+	PerEndpoint market.Decimal `json:"per_endpoint"`
 	// PerLeasedIP is for each leased address (the claim), however many ports of it
 	// are used and however many services share it.
-	PerLeasedIP market.Decimal
+	PerLeasedIP market.Decimal `json:"per_leased_ip"`
 }
 
 // Scale prices by fixed rates per resource:
@@ -45,7 +49,7 @@ type Rates struct {
 //	Σ units: count × ( milli-cores × CPUPerMilliCore
 //	                 + (memory + RAM volumes) in Mi × MemoryPerMi
 //	                 + Σ other volumes: Mi × StoragePerMi[class] )
-//	+ Σ cards of the placement: GPUPerCard
+//	+ Σ cards of the placement: GPUPerCard[card]
 //	+ (shared HTTP and random-port endpoints of all units) × PerEndpoint
 //	+ (distinct leased addresses) × PerLeasedIP
 //
@@ -74,7 +78,7 @@ func (s Scale) Price(_ context.Context, r Request) (market.Decimal, error) {
 	sum.add(rates.PerLeasedIP, uint64(len(slices.Compact(ips))))
 	for _, a := range r.Placement.Assignments {
 		for _, card := range a.Resources.GPUs {
-			if err := sum.card(card.Vendor + "/" + card.Model); err != nil {
+			if err := sum.card(card); err != nil {
 				return market.Decimal{}, err
 			}
 		}
@@ -142,16 +146,28 @@ func (s *scaleSum) endpoints(u market.ResourceUnit, ips []uint32) []uint32 {
 	return ips
 }
 
-func (s *scaleSum) card(name string) error {
-	rate, ok := s.rates.GPUPerCard[name]
-	if !ok {
-		rate, ok = s.rates.GPUPerCard[""]
+// card adds the rate of the most exact key that names the card.
+func (s *scaleSum) card(c inventory.GPU) error {
+	keys := cardKeys(c)
+	for _, key := range keys {
+		if rate, ok := s.rates.GPUPerCard[key]; ok {
+			s.add(rate, 1)
+			return nil
+		}
 	}
-	if !ok {
-		return fmt.Errorf("%w: no rate for GPU %q", ErrNoPrice, name)
+	return fmt.Errorf("%w: no rate for GPU %q", ErrNoPrice, keys[0])
+}
+
+// cardKeys are the keys of [Rates.GPUPerCard] that name a card, the most exact
+// first.
+func cardKeys(c inventory.GPU) []string {
+	model := strings.ToLower(c.Vendor + "/" + c.Model)
+	memory := fmt.Sprintf("%s/%dGi", model, c.MemoryBytes>>30)
+	keys := []string{memory, model, strings.ToLower(c.Vendor), ""}
+	if c.Interface != "" {
+		keys = slices.Insert(keys, 0, memory+"/"+strings.ToLower(c.Interface))
 	}
-	s.add(rate, 1)
-	return nil
+	return keys
 }
 
 func (s *scaleSum) total() (market.Decimal, error) {

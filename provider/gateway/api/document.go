@@ -39,6 +39,9 @@ type ProviderStatus struct {
 	Leases int `json:"leases"`
 	Bids   int `json:"bids"`
 	Orders int `json:"orders"`
+	// Refusals counts the open orders that are not bid on, per reason. An order
+	// may have several.
+	Refusals map[string]int `json:"refusals,omitempty"`
 	// Inventory is nil when the cluster cannot be seen.
 	Inventory *Inventory `json:"inventory,omitempty"`
 }
@@ -104,6 +107,19 @@ type LeaseStatus struct {
 	Hash     string `json:"hash,omitempty"`
 	// Services are sorted by name; empty until something is deployed.
 	Services []ServiceStatus `json:"services"`
+	// Funds says when the deployment's funds run out; nil when that is not in sight.
+	Funds *Funds `json:"funds,omitempty"`
+}
+
+// Funds says when the funds of a deployment run out if nobody deposits.
+type Funds struct {
+	// RunOutHeight is the first block that is not paid for; RunOutTime when it is
+	// expected.
+	RunOutHeight int64     `json:"run_out_height"`
+	RunOutTime   time.Time `json:"run_out_time"`
+	// Overdrawn says that they have run out already: the lease closes at
+	// RunOutHeight.
+	Overdrawn bool `json:"overdrawn,omitempty"`
 }
 
 // ServiceStatus is what is observed of one service.
@@ -248,7 +264,7 @@ type LogLine struct {
 type Event struct {
 	Time time.Time `json:"time"`
 	// Kind is a stable kebab-case name: phase-changed, service-changed,
-	// manifest-accepted, closing.
+	// manifest-accepted, funds-changed, closing.
 	Kind string `json:"kind"`
 	// Service is set where the event is about one.
 	Service string `json:"service,omitempty"`
@@ -264,6 +280,7 @@ const (
 	EventPhaseChanged     = "phase-changed"
 	EventServiceChanged   = "service-changed"
 	EventClosing          = "closing"
+	EventFundsChanged     = "funds-changed"
 )
 
 // Screening asks a provider what it would bid: POST /screening.
