@@ -14,9 +14,11 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/moorage-dev/moorage/cluster/inventory"
@@ -37,6 +39,22 @@ var (
 	// ErrClosed means the driver was closed.
 	ErrClosed = errors.New("cluster: closed")
 )
+
+// Refusal is the error of Apply when an inventory has no place: it wraps
+// [ErrExhausted], or [ErrInvalid] when waiting cannot help.
+func Refusal(reasons []inventory.Reason) error {
+	kind := ErrExhausted
+	texts := make([]string, 0, len(reasons))
+	for _, r := range reasons {
+		switch r.Code {
+		case inventory.Invalid, inventory.NoArchitecture, inventory.NoAttribute, inventory.NoStorageClass, inventory.NoGPU:
+			kind = ErrInvalid
+		default:
+		}
+		texts = append(texts, r.String())
+	}
+	return fmt.Errorf("%w: %s", kind, strings.Join(texts, "; "))
+}
 
 // TransientError marks a failure that may pass: the portable type tries again.
 // Find it with [errors.As]. Every other error is final for the call.

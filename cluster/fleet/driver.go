@@ -14,6 +14,7 @@ import (
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/cluster/fleet/internal/agent"
 	"github.com/moorage-dev/moorage/cluster/fleet/internal/store"
+	"github.com/moorage-dev/moorage/cluster/internal/hub"
 	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/market"
 )
@@ -45,7 +46,7 @@ func (f *Fleet) Apply(ctx context.Context, w driver.Workload) error {
 		return err
 	}
 	if _, reasons := f.ledger.Reserve(w.Lease.String(), w.Spec()); len(reasons) > 0 {
-		return refusal(reasons)
+		return driver.Refusal(reasons)
 	}
 	r := store.Record{Workload: w}
 	var err error
@@ -78,7 +79,7 @@ func (f *Fleet) install(r store.Record) {
 	f.closePorts(id, r.Ports)
 	f.route()
 	f.agent.Set(f.work(r))
-	f.hub.publish(id)
+	f.hub.Publish(id)
 }
 
 // restorePromise undoes what a refused Apply reserved.
@@ -91,29 +92,14 @@ func (f *Fleet) restorePromise(id market.LeaseID, old store.Record, held bool) {
 	f.ledger.Reserve(id.String(), old.Workload.Spec()) // it fitted before
 }
 
-// refusal turns reasons into an error with the sentinel that fits.
-func refusal(reasons []inventory.Reason) error {
-	kind := driver.ErrExhausted
-	texts := make([]string, 0, len(reasons))
-	for _, r := range reasons {
-		switch r.Code {
-		case inventory.Invalid, inventory.NoArchitecture, inventory.NoAttribute, inventory.NoStorageClass, inventory.NoGPU:
-			kind = driver.ErrInvalid
-		default:
-		}
-		texts = append(texts, r.String())
-	}
-	return fmt.Errorf("%w: %s", kind, strings.Join(texts, "; "))
-}
-
 // Delete implements [driver.Driver]. It waits for the work of [Fleet.Run]; when
 // the context ends first the deletion goes on.
 func (f *Fleet) Delete(ctx context.Context, id market.LeaseID) error {
 	if err := f.check(ctx); err != nil {
 		return err
 	}
-	watch := f.hub.watch()
-	defer watch.leave()
+	watch := f.hub.Watch()
+	defer watch.Leave()
 	if err := f.leave(id); err != nil {
 		return err
 	}
@@ -128,7 +114,7 @@ func (f *Fleet) Delete(ctx context.Context, id market.LeaseID) error {
 		if ended {
 			return &driver.TransientError{Err: errNotRunning}
 		}
-		if _, ok := watch.wait(ctx); !ok {
+		if _, ok := watch.Wait(ctx); !ok {
 			return cmp.Or(ctx.Err(), driver.ErrClosed)
 		}
 	}
@@ -148,7 +134,7 @@ func (f *Fleet) leave(id market.LeaseID) error {
 		f.records[id] = r
 		f.mu.Unlock()
 		f.route()
-		f.hub.publish(id)
+		f.hub.Publish(id)
 	}
 	f.agent.Remove(id)
 	return nil
@@ -171,12 +157,8 @@ func (f *Fleet) List(ctx context.Context) ([]market.LeaseID, error) {
 			ids = append(ids, id)
 		}
 	}
-	sortLeases(ids)
+	hub.Sort(ids)
 	return ids, nil
-}
-
-func sortLeases(ids []market.LeaseID) {
-	slices.SortFunc(ids, func(a, b market.LeaseID) int { return cmp.Compare(a.String(), b.String()) })
 }
 
 // Nodes implements [driver.Driver].
@@ -209,14 +191,14 @@ func (f *Fleet) HostnameOwner(ctx context.Context, hostname string) (market.Leas
 // Watch implements [driver.Watcher].
 func (f *Fleet) Watch(ctx context.Context) iter.Seq2[market.LeaseID, error] {
 	return func(yield func(market.LeaseID, error) bool) {
-		watch := f.hub.watch()
-		defer watch.leave()
+		watch := f.hub.Watch()
+		defer watch.Leave()
 		ids, err := f.List(ctx)
 		if err != nil && ctx.Err() == nil {
 			yield(market.LeaseID{}, err)
 			return
 		}
-		for ok := true; ok; ids, ok = watch.wait(ctx) {
+		for ok := true; ok; ids, ok = watch.Wait(ctx) {
 			for _, id := range ids {
 				if !yield(id, nil) {
 					return
@@ -252,8 +234,8 @@ const lookTime = 5 * time.Second
 
 // look is see, once the runtime has been looked at since the fleet was opened.
 func (f *Fleet) look(ctx context.Context, id market.LeaseID) (store.Record, agent.Observation, error) {
-	watch := f.hub.watch()
-	defer watch.leave()
+	watch := f.hub.Watch()
+	defer watch.Leave()
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	for {
@@ -261,7 +243,7 @@ func (f *Fleet) look(ctx context.Context, id market.LeaseID) (store.Record, agen
 		if err != nil || o.Seen {
 			return r, o, err
 		}
-		if _, ok := watch.wait(ctx); ok {
+		if _, ok := watch.Wait(ctx); ok {
 			continue
 		}
 		if err := f.check(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {

@@ -17,6 +17,7 @@ import (
 	"github.com/moorage-dev/moorage/cluster/fleet/internal/agent"
 	"github.com/moorage-dev/moorage/cluster/fleet/internal/proxy"
 	"github.com/moorage-dev/moorage/cluster/fleet/internal/store"
+	"github.com/moorage-dev/moorage/cluster/internal/hub"
 	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/market"
 )
@@ -43,7 +44,7 @@ type Fleet struct {
 	agent   *agent.Agent
 	router  *proxy.Router
 	ingress net.Listener
-	hub     hub
+	hub     hub.Hub
 	closed  chan struct{}
 	once    sync.Once
 
@@ -181,7 +182,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	f.mu.Unlock()
 	r.wg.Wait()
 	for _, id := range ids {
-		f.hub.publish(id) // whoever waits sees that nothing runs
+		f.hub.Publish(id) // whoever waits sees that nothing runs
 	}
 	if err = cmp.Or(err, ingress); err != nil {
 		return fmt.Errorf("fleet: %w", err)
@@ -240,7 +241,7 @@ func (f *Fleet) Close() error {
 		if f.store != nil {
 			err = errors.Join(err, f.store.Close())
 		}
-		f.hub.close()
+		f.hub.Close()
 	})
 	return err
 }
@@ -267,7 +268,7 @@ func (f *Fleet) changed(id market.LeaseID) {
 	if known && o.Gone && (!wanted || r.Leaving) {
 		f.gone(id)
 	}
-	f.hub.publish(id)
+	f.hub.Publish(id)
 }
 
 // addresses are those of replicas that take clients.

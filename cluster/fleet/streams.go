@@ -225,8 +225,8 @@ func (w *follower) watch(ctx context.Context) {
 	defer cancel()
 	defer w.wg.Wait()
 	defer func() { time.AfterFunc(lastLines, cancel) }()
-	watch := w.fleet.hub.watch()
-	defer watch.leave()
+	watch := w.fleet.hub.Watch()
+	defer watch.Leave()
 	for first := true; ; first = false {
 		if _, held := w.fleet.record(w.id); !held {
 			return
@@ -236,7 +236,7 @@ func (w *follower) watch(ctx context.Context) {
 			w.begin(ctx, replica, first)
 		}
 		for {
-			ids, ok := watch.wait(ctx)
+			ids, ok := watch.Wait(ctx)
 			if !ok {
 				if ctx.Err() == nil {
 					w.send(ctx, logEvent{err: driver.ErrClosed})

@@ -13,6 +13,7 @@ import (
 	"github.com/moorage-dev/moorage/cluster/fleet/internal/agent"
 	"github.com/moorage-dev/moorage/cluster/fleet/internal/proxy"
 	"github.com/moorage-dev/moorage/cluster/fleet/internal/store"
+	"github.com/moorage-dev/moorage/cluster/internal/facts"
 	"github.com/moorage-dev/moorage/cluster/runtime"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/sdl/manifest"
@@ -96,41 +97,15 @@ func definitionHash(s manifest.Service, env []string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// environment is what the manifest says and, unless it says otherwise, what a
-// workload may want to know about its lease. The names beginning with AKASH are
-// those that published images look for.
+// environment is what a replica finds; see package facts.
 func (f *Fleet) environment(r store.Record, s manifest.Service) []string {
-	id := r.Workload.Lease
-	set := make(map[string]bool)
-	var own []string
-	for _, e := range s.Env {
-		name, value, _ := strings.Cut(e, "=")
-		set[name] = true
-		own = append(own, name+"="+value)
-	}
-	var env []string
-	fact := func(name, value string) {
-		if !set[name] {
-			env = append(env, name+"="+value)
-		}
-	}
-	fact("AKASH_OWNER", string(id.Owner))
-	fact("AKASH_DEPLOYMENT_SEQUENCE", strconv.FormatUint(id.DSeq, 10))
-	fact("AKASH_GROUP_SEQUENCE", strconv.FormatUint(uint64(id.GSeq), 10))
-	fact("AKASH_ORDER_SEQUENCE", strconv.FormatUint(uint64(id.OSeq), 10))
-	fact("AKASH_PROVIDER", string(id.Provider))
-	fact("AKASH_CLUSTER_PUBLIC_HOSTNAME", f.cfg.PublicHost)
-	fact("MOORAGE_LEASE", id.String())
-	fact("MOORAGE_SERVICE", s.Name)
-	if slices.ContainsFunc(s.Expose, manifest.Expose.HTTP) {
-		fact("MOORAGE_HOSTNAME", f.hostname(id, s.Name))
-	}
+	known := facts.Facts{PublicHost: f.cfg.PublicHost, Hostname: f.hostname(r.Workload.Lease, s.Name)}
 	for _, p := range r.Ports {
 		if p.Service == s.Name {
-			fact(fmt.Sprintf("MOORAGE_PORT_%s_%d", p.Proto, p.Port), strconv.Itoa(int(p.External)))
+			known.Ports = append(known.Ports, driver.ForwardedPort{ExternalPort: p.External, Port: p.Port, Proto: p.Proto})
 		}
 	}
-	return append(env, own...)
+	return facts.Environment(r.Workload, s, known)
 }
 
 // hostname is the name that every HTTP service gets: a DNS label that is

@@ -1,27 +1,32 @@
-package fleet
+// Package hub tells watchers of a driver which leases may have changed.
+package hub
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/moorage-dev/moorage/market"
 )
 
-// hub tells watchers which leases may have changed. A slow watcher hears of each
+// Hub tells watchers which leases may have changed. A slow watcher hears of each
 // lease once, however often it changed. The zero value is ready.
-type hub struct {
+type Hub struct {
 	mu       sync.Mutex // guards all below, and the dirty sets
-	watchers map[*watcher]bool
+	watchers map[*Watcher]bool
 	closed   bool
 }
 
-type watcher struct {
-	hub   *hub
+// Watcher is one who listens; the zero value is none.
+type Watcher struct {
+	hub   *Hub
 	dirty map[market.LeaseID]bool
 	wake  chan struct{} // has room for one; closed with the hub
 }
 
-func (h *hub) publish(id market.LeaseID) {
+// Publish says that a lease may have changed.
+func (h *Hub) Publish(id market.LeaseID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -36,31 +41,32 @@ func (h *hub) publish(id market.LeaseID) {
 	}
 }
 
-// watch begins to listen; the caller leaves.
-func (h *hub) watch() *watcher {
+// Watch begins to listen; the caller leaves.
+func (h *Hub) Watch() *Watcher {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	w := &watcher{hub: h, dirty: make(map[market.LeaseID]bool), wake: make(chan struct{}, 1)}
+	w := &Watcher{hub: h, dirty: make(map[market.LeaseID]bool), wake: make(chan struct{}, 1)}
 	if h.closed {
 		close(w.wake)
 		return w
 	}
 	if h.watchers == nil {
-		h.watchers = make(map[*watcher]bool)
+		h.watchers = make(map[*Watcher]bool)
 	}
 	h.watchers[w] = true
 	return w
 }
 
-func (w *watcher) leave() {
+// Leave ends the listening.
+func (w *Watcher) Leave() {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
 	delete(w.hub.watchers, w)
 }
 
-// wait returns the leases that may have changed, when there are some; false when
+// Wait returns the leases that may have changed, sorted by their text, when there are some; false when
 // the context or the hub ends.
-func (w *watcher) wait(ctx context.Context) ([]market.LeaseID, bool) {
+func (w *Watcher) Wait(ctx context.Context) ([]market.LeaseID, bool) {
 	select {
 	case _, open := <-w.wake:
 		if !open {
@@ -76,11 +82,12 @@ func (w *watcher) wait(ctx context.Context) ([]market.LeaseID, bool) {
 		ids = append(ids, id)
 	}
 	clear(w.dirty)
-	sortLeases(ids)
+	Sort(ids)
 	return ids, true
 }
 
-func (h *hub) close() {
+// Close ends every wait.
+func (h *Hub) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -91,4 +98,9 @@ func (h *hub) close() {
 		close(w.wake)
 	}
 	h.watchers = nil
+}
+
+// Sort sorts leases by their text.
+func Sort(ids []market.LeaseID) {
+	slices.SortFunc(ids, func(a, b market.LeaseID) int { return cmp.Compare(a.String(), b.String()) })
 }
