@@ -161,7 +161,7 @@ func Run(t *testing.T, h Harness) {
 // Cases returns all cases, in the order in which they are best read.
 func Cases() []Case {
 	return slices.Concat(lifeCases(), argumentCases(), statusCases(), reopenCases(), watchCases(),
-		logCases(), execCases(), networkCases(), volumeCases(), closeCases())
+		logCases(), execCases(), networkCases(), addressCases(), volumeCases(), closeCases())
 }
 
 // abilityCase checks that what is claimed is there.

@@ -130,6 +130,8 @@ type Workload struct {
 	Hash market.Hash
 	// Group is what to run.
 	Group manifest.Group
+	// Addresses are the ports of leased addresses that lead to the workload.
+	Addresses []LeasedAddress
 }
 
 // State is the state of a workload, a service or a replica. Do not renumber.

@@ -36,6 +36,7 @@ func (w Workload) Clone() Workload {
 	for i := range w.Group.Services {
 		w.Group.Services[i] = CloneService(w.Group.Services[i])
 	}
+	w.Addresses = cloneAddresses(w.Addresses)
 	return w
 }
 
@@ -112,6 +113,9 @@ func (w Workload) Validate() error {
 		if err := validateService(s); err != nil {
 			return fmt.Errorf("%w: service %.63q: %w", ErrInvalid, s.Name, err)
 		}
+	}
+	if err := w.validateAddresses(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
 }

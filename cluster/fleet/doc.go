@@ -27,7 +27,8 @@
 //
 // # What it does not do
 //
-// It does not network between hosts, serve TLS, or hand out leased addresses. It
+// It does not network between hosts or serve TLS. Leased addresses it tells to
+// the containers; an announcer (package iplease/driver) makes them reachable. It
 // limits what the runtime limits. Access rules between the services of one lease
 // are not enforced: they all share the lease's network.
 package fleet

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -98,6 +99,24 @@ func TestOnlyWhatMakesAContainerIsInItsHash(t *testing.T) {
 		change(&s)
 		assert.NotEqual(t, base, translate(s).Hash, name)
 	}
+}
+
+func TestALeasedAddressIsInTheEnvironmentAlsoWhenItLeadsElsewhere(t *testing.T) {
+	id, _ := market.ParseLeaseID("t/1/1/1/p")
+	with := func(withheld bool, own ...string) agent.Service {
+		s := definition()
+		s.Env = own
+		return (&Fleet{}).service(store.Record{Workload: driver.Workload{Lease: id, Addresses: []driver.LeasedAddress{{
+			Endpoint: "my-ip", Address: netip.MustParseAddr("203.0.113.7"), Protocol: manifest.TCP, External: 5433, Service: "db", Port: 5432, Withheld: withheld,
+		}}}}, s)
+	}
+	got := with(false)
+	assert.Contains(t, got.Template.Env, "MOORAGE_IP_MY_IP=203.0.113.7")
+	assert.Contains(t, got.Template.Env, "MOORAGE_IP_MY_IP_TCP_5432=5433")
+	assert.Equal(t, got.Hash, with(true).Hash, "moving the address starts nothing anew")
+	assert.NotEqual(t, got.Hash, translate(definition()).Hash)
+	mine := with(false, "MOORAGE_IP_MY_IP=mine").Template.Env
+	assert.NotContains(t, mine, "MOORAGE_IP_MY_IP=203.0.113.7", "the manifest goes before")
 }
 
 func TestCandidatesPreferTheNumberHeldThenThatOfTheOtherProtocol(t *testing.T) {

@@ -103,7 +103,7 @@ type fault struct {
 }
 
 func faults() []fault {
-	return slices.Concat(lifeFaults(), argumentFaults(), streamFaults(), closeFaults())
+	return slices.Concat(lifeFaults(), argumentFaults(), streamFaults(), addressFaults(), closeFaults())
 }
 
 func caseNamed(t *testing.T, name string) clustertest.Case {

@@ -34,7 +34,8 @@ type Process struct {
 	Lease   market.LeaseID
 	Service string
 	Replica uint32
-	// Env is that of the manifest.
+	// Env is what [driver.Workload.AddressEnv] says, then that of the manifest; of
+	// two with one name the last counts.
 	Env []string
 	// Args are Command and Args of the manifest.
 	Args  []string
@@ -43,7 +44,7 @@ type Process struct {
 
 // Getenv returns the value of an environment entry, "" when there is none.
 func (p Process) Getenv(name string) string {
-	for _, e := range p.Env {
+	for _, e := range slices.Backward(p.Env) {
 		if k, v, _ := strings.Cut(e, "="); k == name {
 			return v
 		}

@@ -234,6 +234,7 @@ func (w *World) apply(load driver.Workload) error {
 	}
 	next := &lease{workload: load, services: make(map[string]*service), ports: make(map[portKey]uint16)}
 	for i, spec := range load.Group.Services {
+		spec.Env = slices.Concat(load.AddressEnv(spec.Name), spec.Env)
 		s := &service{spec: spec}
 		if old != nil {
 			s.adopt(old.services[spec.Name])

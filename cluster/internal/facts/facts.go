@@ -55,5 +55,9 @@ func Environment(w driver.Workload, s manifest.Service, f Facts) []string {
 	for _, p := range f.Ports {
 		fact(fmt.Sprintf("MOORAGE_PORT_%s_%d", p.Proto, p.Port), strconv.Itoa(int(p.ExternalPort)))
 	}
+	for _, e := range w.AddressEnv(s.Name) {
+		name, value, _ := strings.Cut(e, "=")
+		fact(name, value)
+	}
 	return append(env, own...)
 }

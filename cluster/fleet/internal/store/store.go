@@ -50,6 +50,8 @@ type document struct {
 	Group    manifest.Manifest `json:"group"`
 	Ports    []Port            `json:"ports,omitempty"`
 	Leaving  bool              `json:"leaving,omitempty"`
+	// Addresses came later: documents without them have none.
+	Addresses []driver.LeasedAddress `json:"addresses,omitempty"`
 }
 
 // format is raised when the document changes in a way that old code misreads.
@@ -133,7 +135,7 @@ func read(name string) (Record, error) {
 	if d.Format != format || len(d.Group) != 1 {
 		return Record{}, fmt.Errorf("format %d with %d groups", d.Format, len(d.Group))
 	}
-	w := driver.Workload{Lease: d.Lease, Revision: d.Revision, Hash: d.Hash, Group: d.Group[0]}
+	w := driver.Workload{Lease: d.Lease, Revision: d.Revision, Hash: d.Hash, Group: d.Group[0], Addresses: d.Addresses}
 	return Record{Workload: w, Ports: d.Ports, Leaving: d.Leaving}, w.Validate()
 }
 
@@ -143,6 +145,7 @@ func (s *Store) Put(name string, r Record) error {
 	b, err := json.MarshalIndent(document{
 		Format: format, Lease: r.Workload.Lease, Revision: r.Workload.Revision, Hash: r.Workload.Hash,
 		Group: manifest.Manifest{r.Workload.Group}, Ports: r.Ports, Leaving: r.Leaving,
+		Addresses: r.Workload.Addresses,
 	}, "", " ")
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -62,8 +63,15 @@ func draw(t *rapid.T) store.Record {
 	}
 	id, err := market.ParseLeaseID("tenant/1/2/3/provider")
 	require.NoError(t, err)
+	var addresses []driver.LeasedAddress
+	if some("addresses") {
+		addresses = []driver.LeasedAddress{{
+			Endpoint: "my-ip", Address: netip.MustParseAddr("2001:db8::7"), Protocol: manifest.UDP, External: 53, Service: "web", Port: 53,
+			Sources: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Withheld: some("withheld"),
+		}}
+	}
 	return store.Record{
-		Workload: driver.Workload{Lease: id, Revision: rapid.Uint64Range(1, 1<<60).Draw(t, "revision"), Hash: market.Hash{1, 2}, Group: manifest.Group{Name: "g", Services: []manifest.Service{s}}},
+		Workload: driver.Workload{Lease: id, Revision: rapid.Uint64Range(1, 1<<60).Draw(t, "revision"), Hash: market.Hash{1, 2}, Group: manifest.Group{Name: "g", Services: []manifest.Service{s}}, Addresses: addresses},
 		Leaving:  some("leaving"),
 	}
 }
@@ -88,6 +96,7 @@ func TestPropertyWhatIsReadIsWhatWasWritten(t *testing.T) {
 		require.Equal(t, r.Workload.Revision, got.Workload.Revision)
 		require.Equal(t, r.Workload.Hash, got.Workload.Hash)
 		require.Equal(t, r.Leaving, got.Leaving)
+		require.Equal(t, r.Workload.Addresses, got.Workload.Addresses)
 		a, b := r.Workload.Group.Services[0], got.Workload.Group.Services[0]
 		require.Equal(t, a.Env, b.Env)
 		if a.Credentials != nil {
