@@ -142,7 +142,10 @@ func TestHeavyLibrariesStayInTheirRooms(t *testing.T) {
 }
 
 // drivers are the back ends of each interface, and its portable side.
-var drivers = []string{"cluster/memcluster", "cluster/kube", "cluster/fleet", "cluster/edge"}
+var drivers = []string{
+	"cluster/memcluster", "cluster/kube", "cluster/fleet", "cluster/edge",
+	"iplease/memannouncer", "iplease/layer2", "iplease/metallb",
+}
 
 func TestDriversKnowNeitherEachOtherNorThePortableType(t *testing.T) {
 	all := load(t)

@@ -117,3 +117,37 @@ func ExampleAnnouncement_Validate() {
 	// Output:
 	// iplease: invalid announcement: claim tenant/web: 127.0.0.1 is not the address of a host
 }
+
+func TestAStatusSaysWhatIsWrongOfEachPortAtEachAddress(t *testing.T) {
+	a := full()
+	s := driver.Observe(a, driver.Observation{Node: "a"})
+	require.Len(t, s.Ports, 4)
+	assert.Equal(t, driver.Announced, s.State)
+	assert.Equal(t, a.Addresses[1], s.Ports[2].Address)
+
+	onA := func(b driver.Backend) bool { return b.Node == "a" }
+	s = driver.Observe(a, driver.Observation{Node: "a", Reachable: onA})
+	assert.Equal(t, driver.Pending, s.State)
+	assert.Equal(t, driver.Announced, s.Addresses[1].State, "the address answers all the same")
+	assert.Equal(t, driver.Announced, s.Ports[0].State)
+	assert.Equal(t, driver.Pending, s.Ports[2].State, "its only replica is on b")
+	assert.NotEmpty(t, s.Ports[2].Reason)
+
+	s = driver.Observe(a, driver.Observation{Reason: "no host"})
+	assert.Equal(t, driver.Pending, s.State)
+	assert.Equal(t, "no host", s.Ports[3].Reason)
+	s = driver.Observe(a, driver.Observation{Node: "a", Broken: true, Reason: "two answer"})
+	assert.Equal(t, driver.Failing, s.State)
+	assert.Equal(t, "two answer", s.Addresses[0].Reason)
+}
+
+func TestEgressIsReportedWhenItWasAskedFor(t *testing.T) {
+	a := full()
+	yes := driver.Observation{Node: "a", Egress: true}
+	assert.False(t, driver.Observe(a, yes).Addresses[0].Egress)
+	a.Egress = true
+	assert.True(t, driver.Observe(a, yes).Addresses[0].Egress)
+	s := driver.Observe(a, driver.Observation{Node: "a", EgressReason: "no way out"})
+	assert.False(t, s.Addresses[0].Egress)
+	assert.Equal(t, "no way out", s.Addresses[0].EgressReason)
+}
