@@ -1,0 +1,234 @@
+package kubetest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// Clusters of all test binaries on this machine know of each other by their
+// folders: <temporary folder>/moorage-kube-*, each with a file that names the
+// process it belongs to.
+const (
+	folderPrefix = "moorage-kube-"
+	ownerFile    = "owner"
+	sysctlFile   = "sysctl.json"
+)
+
+// machineWide are settings that kubelet changes for the whole machine; the last
+// cluster puts them back.
+func machineWide() []string {
+	return []string{"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"}
+}
+
+// claimFolder makes the folder of a new cluster, after removing what killed
+// test binaries left behind.
+func claimFolder(ctx context.Context) (string, error) {
+	unlock, err := lockMachine()
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	before := readSettings()
+	for _, dir := range folders() {
+		if alive(dir) {
+			if b, err := os.ReadFile(filepath.Join(dir, sysctlFile)); err == nil {
+				_ = json.Unmarshal(b, &before) // as they were before the first cluster
+			}
+			continue
+		}
+		if err := removeCluster(ctx, dir); err != nil {
+			return "", fmt.Errorf("kubetest: what another test left behind: %w", err)
+		}
+		before = readSettings()
+	}
+	dir, err := os.MkdirTemp("", folderPrefix)
+	if err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // volumes are read by pods of any user
+		return "", err
+	}
+	started, err := startTime(os.Getpid())
+	if err != nil {
+		return "", err
+	}
+	saved, err := json.Marshal(before)
+	if err != nil {
+		return "", err
+	}
+	return dir, errors.Join(
+		os.WriteFile(filepath.Join(dir, sysctlFile), saved, 0o600),
+		os.WriteFile(filepath.Join(dir, ownerFile), fmt.Appendf(nil, "%d %s", os.Getpid(), started), 0o600),
+	)
+}
+
+// releaseFolder removes a cluster's folder and all that belongs to it.
+func releaseFolder(ctx context.Context, dir string) error {
+	unlock, err := lockMachine()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return removeCluster(ctx, dir)
+}
+
+// lockMachine keeps other test binaries from starting or removing clusters. The
+// lock is on the temporary folder itself, so nothing is left of it.
+func lockMachine() (unlock func(), err error) {
+	f, err := os.Open(os.TempDir())
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+func folders() []string {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), folderPrefix+"*"))
+	return dirs
+}
+
+// alive reports whether the process that a folder belongs to still runs.
+func alive(dir string) bool {
+	b, err := os.ReadFile(filepath.Join(dir, ownerFile))
+	if err != nil {
+		return false
+	}
+	text, since, _ := strings.Cut(string(b), " ")
+	pid, err := strconv.Atoi(text)
+	if err != nil {
+		return false
+	}
+	started, err := startTime(pid)
+	return err == nil && started == since
+}
+
+// startTime tells a process from a later one with the same number.
+func startTime(pid int) (string, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", err
+	}
+	_, after, _ := strings.Cut(string(b), ") ") // the name may hold anything
+	fields := strings.Fields(after)
+	const index = 19
+	if len(fields) <= index {
+		return "", fmt.Errorf("kubetest: /proc/%d/stat is short", pid)
+	}
+	return fields[index], nil
+}
+
+func readSettings() map[string]string {
+	out := map[string]string{}
+	for _, name := range machineWide() {
+		if b, err := os.ReadFile(filepath.Join("/proc/sys", name)); err == nil {
+			out[name] = strings.TrimSpace(string(b))
+		}
+	}
+	return out
+}
+
+// removeCluster ends and removes all of a cluster; it needs the machine's lock.
+func removeCluster(ctx context.Context, dir string) error {
+	groups, err := newCgroups(filepath.Base(dir))
+	if err != nil {
+		return err
+	}
+	const patience = 20 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	sockets := shimSockets(dir)
+	errs := []error{killAll(ctx, groups), unmountBelow(dir), wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true,
+		func(context.Context) (bool, error) { return groups.remove() == nil, nil })}
+	for _, s := range sockets {
+		if err := os.Remove(s); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if !slices.ContainsFunc(folders(), func(o string) bool { return o != dir }) {
+		errs = append(errs, restoreSettings(dir))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("kubetest: remove %s: %w", dir, err)
+	}
+	return os.RemoveAll(dir)
+}
+
+// killAll kills what is in the cluster's groups until nothing is left.
+func killAll(ctx context.Context, groups cgroups) error {
+	return wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(context.Context) (bool, error) {
+		pids := groups.members("")
+		for _, pid := range pids {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		return len(pids) == 0, nil
+	})
+}
+
+// unmountBelow unmounts everything below dir, the last mount first.
+func unmountBelow(dir string) error {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	var points []string
+	for s := bufio.NewScanner(f); s.Scan(); {
+		const mountPoint = 4
+		if fields := strings.Fields(s.Text()); len(fields) > mountPoint && strings.HasPrefix(fields[mountPoint], dir+"/") {
+			points = append(points, fields[mountPoint])
+		}
+	}
+	_ = f.Close()
+	var errs []error
+	for _, p := range slices.Backward(points) {
+		if err := unix.Unmount(p, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+			errs = append(errs, fmt.Errorf("unmount %s: %w", p, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// shimSockets returns the sockets of containers' shims: containerd puts them
+// outside of its own folders.
+func shimSockets(dir string) []string {
+	files, _ := filepath.Glob(filepath.Join(dir, "*/state/io.containerd.runtime.v2.task/k8s.io/*/address"))
+	var out []string
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil {
+			out = append(out, strings.TrimPrefix(string(b), "unix://"))
+		}
+	}
+	return out
+}
+
+func restoreSettings(dir string) error {
+	b, err := os.ReadFile(filepath.Join(dir, sysctlFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var saved map[string]string
+	if err == nil {
+		err = json.Unmarshal(b, &saved)
+	}
+	var errs []error
+	for name, value := range saved {
+		errs = append(errs, os.WriteFile(filepath.Join("/proc/sys", name), []byte(value), 0o644))
+	}
+	return errors.Join(append(errs, err)...)
+}
