@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -40,6 +41,9 @@ func (c *Cluster) Apply(ctx context.Context, text []byte) error {
 	for _, o := range objects {
 		kind := o.GroupVersionKind()
 		mapping, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
+		if meta.IsNoMatchError(err) { // perhaps one of the objects before defines it
+			mapping, err = c.defined(ctx, o)
+		}
 		if err != nil {
 			return fmt.Errorf("kubetest: apply: %w", err)
 		}
@@ -53,6 +57,20 @@ func (c *Cluster) Apply(ctx context.Context, text []byte) error {
 		}
 	}
 	return nil
+}
+
+// defined waits until the API server knows a kind.
+func (c *Cluster) defined(ctx context.Context, o *unstructured.Unstructured) (mapping *meta.RESTMapping, err error) {
+	kind := o.GroupVersionKind()
+	wait := c.await(ctx, "definition of "+kind.Kind, func(context.Context) (bool, error) {
+		groups, err := restmapper.GetAPIGroupResources(c.client.Discovery())
+		if err != nil {
+			return false, nil //nolint:nilerr // asked again until patience ends
+		}
+		mapping, err = restmapper.NewDiscoveryRESTMapper(groups).RESTMapping(kind.GroupKind(), kind.Version)
+		return err == nil, nil
+	})
+	return mapping, wait
 }
 
 func decode(text []byte) ([]*unstructured.Unstructured, error) {
@@ -72,22 +90,67 @@ func decode(text []byte) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-// install applies what every cluster has, and waits for cluster DNS.
+// install applies what the options ask for, without waiting for pods.
 func (c *Cluster) install(ctx context.Context) error {
-	names := []string{"storage"}
-	if !c.m.options.NoDNS {
-		names = append(names, "dns")
+	o := c.m.options
+	var texts [][]byte
+	add := func(text []byte, err error) error {
+		texts = append(texts, text)
+		return err
 	}
-	for _, name := range names {
-		text, err := addons.ReadFile("addons/" + name + ".yaml")
-		if err != nil {
-			return err
-		}
+	err := add(addons.ReadFile("addons/storage.yaml"))
+	if !o.NoDNS {
+		err = errors.Join(err, add(addons.ReadFile("addons/dns.yaml")))
+	}
+	if o.MetalLB {
+		err = errors.Join(err, add(c.m.metallb()))
+	}
+	if o.Gateway {
+		err = errors.Join(err, add(c.m.definitions("gateway")))
+	}
+	if o.Router {
+		err = errors.Join(err, add(addons.ReadFile("addons/router.yaml")))
+	}
+	if err != nil {
+		return err
+	}
+	for _, text := range texts {
 		if err := c.Apply(ctx, text); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// finish waits for the pods of what was installed, and configures it.
+func (c *Cluster) finish(ctx context.Context) error {
+	o := c.m.options
+	for _, d := range []struct {
+		wanted          bool
+		namespace, name string
+	}{
+		{!o.NoDNS, metav1.NamespaceSystem, "coredns"},
+		{o.Router, "router", "router"},
+		{o.MetalLB, "metallb-system", "controller"},
+	} {
+		if !d.wanted {
+			continue
+		}
+		if err := c.WaitDeployment(ctx, d.namespace, d.name); err != nil {
+			return err
+		}
+	}
+	if !o.MetalLB {
+		return nil
+	}
+	pools, err := addons.ReadFile("addons/pools.yaml")
+	if err != nil {
+		return err
+	}
+	// The webhook that checks pools answers a moment after it says it is ready.
+	return c.await(ctx, "MetalLB's webhook", func(ctx context.Context) (bool, error) {
+		return c.Apply(ctx, pools) == nil, nil
+	})
 }
 
 // WaitDeployment waits until all replicas of a Deployment are available.

@@ -23,6 +23,8 @@ type cgroups struct {
 	// version 2.
 	mounts  []string
 	unified bool
+	// beside is a hierarchy of version 2 that has no controllers of ours.
+	beside string
 }
 
 const cgroupRoot = "/sys/fs/cgroup"
@@ -46,6 +48,9 @@ func newCgroups(name string) (cgroups, error) {
 		before, after, _ := strings.Cut(s.Text(), " - ")
 		fields := strings.Fields(before)
 		const mountPoint = 4
+		if strings.HasPrefix(after, "cgroup2 ") && len(fields) > mountPoint {
+			c.beside = fields[mountPoint] // of a hybrid; runc leaves empty folders in it
+		}
 		if strings.HasPrefix(after, "cgroup ") && len(fields) > mountPoint && strings.HasPrefix(fields[mountPoint], cgroupRoot) {
 			c.mounts = append(c.mounts, fields[mountPoint])
 		}
@@ -155,7 +160,11 @@ func (c cgroups) members(group string) []int {
 // remove removes all groups, deepest first; they must be empty.
 func (c cgroups) remove() error {
 	var errs []error
-	for _, mount := range c.mounts {
+	mounts := slices.Clone(c.mounts)
+	if c.beside != "" {
+		mounts = append(mounts, c.beside)
+	}
+	for _, mount := range mounts {
 		var dirs []string
 		_ = filepath.WalkDir(filepath.Join(mount, c.name), func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() {

@@ -59,6 +59,10 @@ func (m *machine) controlPlane() []*Component {
 	return []*Component{etcd, m.apiServer(), controllers, scheduler}
 }
 
+// featureGates turn on what the driver uses where a cluster has it: logs that
+// tell standard output from standard error.
+const featureGates = "PodLogsQuerySplitStreams=true"
+
 func (m *machine) apiServer() *Component {
 	p := m.pki.path
 	return m.component("kube-apiserver", 1,
@@ -70,7 +74,7 @@ func (m *machine) apiServer() *Component {
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+p("service-account.pub"),
 		"--service-account-signing-key-file="+p("service-account.key"),
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged",
-		"--cert-dir="+filepath.Join(m.dir, "apiserver"), "--profiling=false")
+		"--cert-dir="+filepath.Join(m.dir, "apiserver"), "--profiling=false", "--feature-gates="+featureGates)
 }
 
 // component describes a program of node n's namespace without starting it.

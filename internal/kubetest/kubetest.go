@@ -25,10 +25,23 @@ type Options struct {
 	Nodes int
 	// NoDNS leaves CoreDNS out; the cluster is ready some seconds earlier.
 	NoDNS bool
+	// Gateway installs the Gateway API's definitions (standard channel).
+	Gateway bool
+	// Router runs an HTTP router for Ingress and HTTPRoute on ports 80 and 443 of
+	// the first node: class and Gateway class [RouterClass], Gateway "moorage" in
+	// the namespace "router". It implies Gateway.
+	Router bool
+	// MetalLB runs MetalLB's controller and speakers, with the pool "leased":
+	// 192.168.77.200-219 and fd77::200-213, none given without being asked for.
+	MetalLB bool
 	// Args are more arguments of components by name, such as
 	// "kube-apiserver" or "node-1/kubelet".
 	Args map[string][]string
 }
+
+// RouterClass is the name of the IngressClass and the GatewayClass of
+// [Options.Router].
+const RouterClass = "moorage-test"
 
 // Cluster is a running Kubernetes cluster. Methods may be called concurrently.
 type Cluster struct {
@@ -47,6 +60,7 @@ func New(ctx context.Context, options Options) (*Cluster, error) {
 	if options.Nodes == 0 {
 		options.Nodes = 1
 	}
+	options.Gateway = options.Gateway || options.Router
 	if options.Nodes < 1 || options.Nodes > 2 {
 		return nil, fmt.Errorf("kubetest: %d nodes: one or two", options.Nodes)
 	}
@@ -94,10 +108,14 @@ func (c *Cluster) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.await(ctx, "the default service account", func(ctx context.Context) (bool, error) {
+	err = c.await(ctx, "the default service account", func(ctx context.Context) (bool, error) {
 		_, err := c.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
 		return err == nil, nil
 	})
+	if err != nil {
+		return err
+	}
+	return c.finish(ctx)
 }
 
 func allReady(nodes []corev1.Node) bool {
@@ -137,6 +155,14 @@ func (c *Cluster) Client() kubernetes.Interface { return c.client }
 
 // Kubeconfig returns the path of a file with the same.
 func (c *Cluster) Kubeconfig() string { return c.kubeconfig }
+
+// Folder returns where everything of the cluster lies; "" when it is not ours.
+func (c *Cluster) Folder() string {
+	if c.m == nil {
+		return ""
+	}
+	return c.m.dir
+}
 
 // Close ends every process of the cluster and removes all it left on this
 // machine. A cluster that was there before stays.

@@ -24,13 +24,33 @@ import (
 const (
 	folderPrefix = "moorage-kube-"
 	ownerFile    = "owner"
-	sysctlFile   = "sysctl.json"
+	beforeFile   = "before.json"
 )
+
+// state is what the machine was like before the first cluster.
+type state struct {
+	// Settings has values by name below /proc/sys.
+	Settings map[string]string
+	// Absent are folders and files outside our own that were not there.
+	Absent []string
+}
 
 // machineWide are settings that kubelet changes for the whole machine; the last
 // cluster puts them back.
 func machineWide() []string {
 	return []string{"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"}
+}
+
+// outside are the paths that Kubernetes and containerd fix in their code; they
+// stand in the order of removal.
+func outside() []string {
+	return []string{
+		"/var/lib/kubelet/device-plugins/kubelet.sock", "/var/lib/kubelet/device-plugins", "/var/lib/kubelet",
+		"/usr/libexec/kubernetes/kubelet-plugins/volume/exec", "/usr/libexec/kubernetes/kubelet-plugins/volume",
+		"/usr/libexec/kubernetes/kubelet-plugins", "/usr/libexec/kubernetes",
+		"/var/lib/cni/results", "/var/lib/cni", "/var/log/containers", "/tmp/hostpath_pv",
+		"/run/containerd/s", "/run/containerd/runc/k8s.io", "/run/containerd/runc", "/run/containerd",
+	}
 }
 
 // claimFolder makes the folder of a new cluster, after removing what killed
@@ -41,18 +61,18 @@ func claimFolder(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	before := readSettings()
+	before := readState()
 	for _, dir := range folders() {
 		if alive(dir) {
-			if b, err := os.ReadFile(filepath.Join(dir, sysctlFile)); err == nil {
-				_ = json.Unmarshal(b, &before) // as they were before the first cluster
+			if b, err := os.ReadFile(filepath.Join(dir, beforeFile)); err == nil {
+				_ = json.Unmarshal(b, &before)
 			}
 			continue
 		}
 		if err := removeCluster(ctx, dir); err != nil {
 			return "", fmt.Errorf("kubetest: what another test left behind: %w", err)
 		}
-		before = readSettings()
+		before = readState()
 	}
 	dir, err := os.MkdirTemp("", folderPrefix)
 	if err != nil {
@@ -70,7 +90,7 @@ func claimFolder(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return dir, errors.Join(
-		os.WriteFile(filepath.Join(dir, sysctlFile), saved, 0o600),
+		os.WriteFile(filepath.Join(dir, beforeFile), saved, 0o600),
 		os.WriteFile(filepath.Join(dir, ownerFile), fmt.Appendf(nil, "%d %s", os.Getpid(), started), 0o600),
 	)
 }
@@ -134,14 +154,19 @@ func startTime(pid int) (string, error) {
 	return fields[index], nil
 }
 
-func readSettings() map[string]string {
-	out := map[string]string{}
+func readState() state {
+	s := state{Settings: map[string]string{}}
 	for _, name := range machineWide() {
 		if b, err := os.ReadFile(filepath.Join("/proc/sys", name)); err == nil {
-			out[name] = strings.TrimSpace(string(b))
+			s.Settings[name] = strings.TrimSpace(string(b))
 		}
 	}
-	return out
+	for _, path := range outside() {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			s.Absent = append(s.Absent, path)
+		}
+	}
+	return s
 }
 
 // removeCluster ends and removes all of a cluster; it needs the machine's lock.
@@ -154,7 +179,7 @@ func removeCluster(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	sockets := shimSockets(dir)
-	errs := []error{killAll(ctx, groups), unmountBelow(dir), wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true,
+	errs := []error{killAll(ctx, groups), unmountBelow(dir), removeLogLinks(dir), wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true,
 		func(context.Context) (bool, error) { return groups.remove() == nil, nil })}
 	for _, s := range sockets {
 		if err := os.Remove(s); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -162,7 +187,7 @@ func removeCluster(ctx context.Context, dir string) error {
 		}
 	}
 	if !slices.ContainsFunc(folders(), func(o string) bool { return o != dir }) {
-		errs = append(errs, restoreSettings(dir))
+		errs = append(errs, restore(dir))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("kubetest: remove %s: %w", dir, err)
@@ -217,18 +242,35 @@ func shimSockets(dir string) []string {
 	return out
 }
 
-func restoreSettings(dir string) error {
-	b, err := os.ReadFile(filepath.Join(dir, sysctlFile))
+// restore puts the machine back to what it was before the first cluster.
+func restore(dir string) error {
+	b, err := os.ReadFile(filepath.Join(dir, beforeFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	var saved map[string]string
+	var before state
 	if err == nil {
-		err = json.Unmarshal(b, &saved)
+		err = json.Unmarshal(b, &before)
 	}
-	var errs []error
-	for name, value := range saved {
+	errs := []error{err}
+	for name, value := range before.Settings {
 		errs = append(errs, os.WriteFile(filepath.Join("/proc/sys", name), []byte(value), 0o644))
 	}
-	return errors.Join(append(errs, err)...)
+	for _, path := range before.Absent {
+		_ = os.Remove(path) // what is not empty belongs to others by now
+	}
+	return errors.Join(errs...)
+}
+
+// removeLogLinks removes kubelet's links to our pods' logs; their folder is
+// fixed in its code.
+func removeLogLinks(dir string) error {
+	links, _ := filepath.Glob("/var/log/containers/*.log")
+	var errs []error
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && strings.HasPrefix(to, dir+"/") {
+			errs = append(errs, os.Remove(link))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -184,7 +184,17 @@ func (m *machine) serveRegistry(ctx context.Context) error {
 		}
 		go func() { _ = m.registry.Serve(l) }() // ends with close
 	}
-	for _, program := range []string{"pause", "coredns"} {
+	programs := []string{"pause"}
+	if !m.options.NoDNS {
+		programs = append(programs, "coredns")
+	}
+	if m.options.Router {
+		programs = append(programs, "router")
+	}
+	if m.options.MetalLB {
+		programs = append(programs, "controller", "speaker")
+	}
+	for _, program := range programs {
 		image, err := ImageOf(filepath.Join(m.programs, "bin", program))
 		if err != nil {
 			return err
@@ -194,6 +204,33 @@ func (m *machine) serveRegistry(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// definitions returns the resource definitions of a kind of add-on.
+func (m *machine) definitions(of string) ([]byte, error) {
+	files, err := filepath.Glob(filepath.Join(m.programs, "manifests", of, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("kubetest: no manifests of %s below %s: %w", of, m.programs, err)
+	}
+	var all []byte
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(append(all, "\n---\n"...), b...)
+	}
+	return all, nil
+}
+
+// metallb is MetalLB's own manifest with the images of our registry, asked
+// whether they are ready sooner.
+func (m *machine) metallb() ([]byte, error) {
+	text, err := m.definitions("metallb")
+	r := strings.NewReplacer("quay.io/metallb/controller:v0.15.2", registryHost()+"/controller:1",
+		"quay.io/metallb/speaker:v0.15.2", registryHost()+"/speaker:1",
+		"initialDelaySeconds: 10", "initialDelaySeconds: 1", "periodSeconds: 10", "periodSeconds: 2")
+	return []byte(r.Replace(string(text))), err
 }
 
 func (m *machine) push(ctx context.Context, tag string, image v1.Image) (string, error) {

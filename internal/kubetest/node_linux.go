@@ -45,7 +45,7 @@ func (m *machine) node(n int) ([]*Component, error) {
 	kubelet := m.component(name+"kubelet", n, "--config="+filepath.Join(dir, "kubelet.json"),
 		"--kubeconfig="+m.pki.path(fmt.Sprintf("kubelet-%d.kubeconfig", n)), "--hostname-override="+nodeName(n),
 		"--node-ip="+nodeAddress4(n)+","+nodeAddress6(n), "--root-dir="+filepath.Join(dir, "kubelet"),
-		"--cert-dir="+filepath.Join(dir, "kubelet", "pki"))
+		"--cert-dir="+filepath.Join(dir, "kubelet", "pki"), "--feature-gates="+featureGates)
 	proxy := m.component(name+"kube-proxy", n, "--config="+filepath.Join(dir, "kube-proxy.json"))
 	return []*Component{containerd, kubelet, proxy}, nil
 }
@@ -119,9 +119,10 @@ func (m *machine) kubeletConfig(dir string, n int) any {
 		},
 		"imageGCHighThresholdPercent": 100, "podLogsDir": filepath.Join(dir, "logs"),
 		"resolvConf": filepath.Join(dir, "resolv.conf"), "containerRuntimeEndpoint": "unix://" + filepath.Join(dir, "containerd.sock"),
-		"volumePluginDir":    filepath.Join(dir, "plugins"),
+		"volumePluginDir":     filepath.Join(dir, "plugins"),
 		"serializeImagePulls": false, "readOnlyPort": 0, "nodeStatusUpdateFrequency": "4s",
-		"registryPullQPS": 0, "kubeAPIQPS": 200, "kubeAPIBurst": 400, "eventRecordQPS": 0,
+		"crashLoopBackOff": object{"maxContainerRestartPeriod": "2s"},
+		"registryPullQPS":  0, "kubeAPIQPS": 200, "kubeAPIBurst": 400, "eventRecordQPS": 0,
 	}
 }
 

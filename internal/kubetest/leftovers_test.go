@@ -1,0 +1,80 @@
+//go:build linux
+
+package kubetest_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moorage-dev/moorage/internal/kubetest"
+)
+
+// traces are what a cluster leaves on this machine while it runs: what carries
+// the name of its folder, and what it shares with other clusters.
+func traces(t *testing.T, name string) (own, common []string) {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, name) {
+			own = append(own, "mount "+line)
+		}
+	}
+	for _, pattern := range []string{"/sys/fs/cgroup/" + name, "/sys/fs/cgroup/*/" + name, filepath.Join(os.TempDir(), name)} {
+		own = append(own, glob(t, pattern)...)
+	}
+	for _, f := range glob(t, "/proc/[0-9]*/cmdline") {
+		if b, _ := os.ReadFile(f); strings.Contains(string(b), name) {
+			own = append(own, "process "+strings.ReplaceAll(string(b), "\x00", " "))
+		}
+	}
+	for _, pattern := range []string{
+		"/run/netns/*", "/run/containerd/*", "/run/containerd/s/*", "/var/log/containers/*", "/var/lib/kubelet/*", "/var/lib/cni/*",
+		"/var/lib/cni/*/*", "/tmp/hostpath_pv/*", "/usr/libexec/kubernetes/*", "/sys/class/net/*", "/var/log/pods/*",
+	} {
+		common = append(common, glob(t, pattern)...)
+	}
+	for _, name := range []string{"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"} {
+		b, err := os.ReadFile("/proc/sys/" + name)
+		require.NoError(t, err)
+		common = append(common, name+" "+strings.TrimSpace(string(b)))
+	}
+	return own, common
+}
+
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(pattern)
+	require.NoError(t, err)
+	return paths
+}
+
+// TestNothingIsLeftBehind runs two clusters after one another, one with pods.
+func TestNothingIsLeftBehind(t *testing.T) {
+	alone := len(glob(t, filepath.Join(os.TempDir(), "moorage-kube-*"))) == 0
+	_, before := traces(t, "-")
+	for _, options := range []kubetest.Options{{NoDNS: true}, {}} {
+		var name string
+		t.Run("a cluster", func(t *testing.T) {
+			c := kubetest.Start(t, options)
+			name = filepath.Base(c.Folder())
+			own, common := traces(t, name)
+			require.Greater(t, len(own), 10, "the test sees what a cluster does")
+			if alone {
+				require.NotEqual(t, before, common)
+			}
+		})
+		if name == "" {
+			return // skipped, and said why
+		}
+		own, after := traces(t, name)
+		require.Empty(t, own)
+		if alone && len(glob(t, filepath.Join(os.TempDir(), "moorage-kube-*"))) == 0 {
+			require.Equal(t, before, after)
+		}
+	}
+}
