@@ -18,10 +18,10 @@ import (
 
 // deployOptions are the flags of deploy.
 type deployOptions struct {
-	deposit                            string
-	dseq                               uint64
-	provider                           string
-	bidTimeout, bidGrace, readyTimeout time.Duration
+	choice
+	deposit      string
+	dseq         uint64
+	readyTimeout time.Duration
 }
 
 func (p *program) deployCommand() *cobra.Command {
@@ -29,16 +29,14 @@ func (p *program) deployCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "deploy FILE", Short: "Bring an SDL document from a file to running containers", Args: cobra.ExactArgs(1),
 		Long: `Deploy creates the deployment, waits for bids, takes the cheapest (or that of
---provider), sends the manifest and waits until everything runs. If a step
+--provider, or the one you choose with --ask), sends the manifest and waits until everything runs. If a step
 fails the deployment is closed again and the deposit comes back.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return p.deploy(cmd.Context(), args[0], o) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.deposit, "deposit", "", "what to put into escrow, as 5000000uact; empty is the least the market takes")
 	f.Uint64Var(&o.dseq, "dseq", 0, "number of the deployment; 0 chooses one")
-	f.StringVar(&o.provider, "provider", "", "take only the bid of this provider")
-	f.DurationVar(&o.bidTimeout, "bid-timeout", tenant.DefaultBidTimeout, "how long to wait for bids")
-	f.DurationVar(&o.bidGrace, "bid-grace", 0, "how long to wait for better bids after the first")
+	o.flags(cmd)
 	f.DurationVar(&o.readyTimeout, "ready-timeout", tenant.DefaultReadyTimeout, "how long the containers may take to run")
 	return cmd
 }
@@ -51,32 +49,15 @@ func (p *program) deploy(ctx context.Context, file string, o deployOptions) erro
 	plan.DSeq = o.dseq
 	con := console.New(p.stderr)
 	cfg := stack.BuyerConfig{
-		BidTimeout: o.bidTimeout, BidGrace: o.bidGrace, ReadyTimeout: o.readyTimeout,
-		Progress: func(s tenant.Step) { show(con, s) },
-		Choose:   chooser(market.Address(o.provider)),
+		ReadyTimeout: o.readyTimeout, Progress: func(s tenant.Step) { show(con, s) },
 	}
-	return p.withBuyer(ctx, cfg, func(ctx context.Context, b *stack.Buyer) error {
+	return p.withChoice(ctx, o.choice, cfg, func(ctx context.Context, b *stack.Buyer) error {
 		r, err := b.Deploy(ctx, plan)
 		if err != nil {
 			return err
 		}
 		return p.running(r)
 	})
-}
-
-// chooser takes the cheapest bid, or that of one provider.
-func chooser(only market.Address) tenant.Policy {
-	if only == "" {
-		return tenant.Cheapest
-	}
-	return func(_ market.OrderID, bids []market.Bid) (market.Bid, bool) {
-		for _, b := range bids {
-			if b.ID.Provider == only {
-				return b, true
-			}
-		}
-		return market.Bid{}, false
-	}
 }
 
 // plan compiles a file and prints its warnings.
@@ -106,10 +87,7 @@ func show(con *console.Console, s tenant.Step) {
 	switch s.Kind {
 	case tenant.StepCreated:
 		con.Step("order", "deployment %d is on the chain, %d order(s) open", s.Deployment.DSeq, len(s.Orders))
-	case tenant.StepBids:
-		for _, b := range s.Bids {
-			con.Step("bid", "%s  %s", b.ID.Provider, b.Price)
-		}
+	case tenant.StepBids: // the table of bids is shown when one is chosen
 	case tenant.StepLeased:
 		for _, b := range s.Bids {
 			con.Step("lease", "%d/%d/%d with %s at %s", b.ID.DSeq, b.ID.GSeq, b.ID.OSeq, b.ID.Provider, b.Price)
@@ -148,6 +126,9 @@ func leaseRows(l api.LeaseStatus) []string {
 	rows := []string{fmt.Sprintf("lease %d/%d/%d\t%s\trevision %d\t%s", l.Lease.DSeq, l.Lease.GSeq, l.Lease.OSeq, l.Phase, l.Revision, l.Reason)}
 	for _, s := range l.Services {
 		rows = append(rows, fmt.Sprintf("  %s\t%s\t%d of %d ready\t%s", s.Name, s.State, s.Ready, s.Wanted, s.Reason))
+		for _, h := range s.Hostnames {
+			rows = append(rows, fmt.Sprintf("\t%s\t%s\t%s", h.Hostname, h.State, h.Reason))
+		}
 		for _, uri := range s.URIs {
 			rows = append(rows, "\t"+uri)
 		}

@@ -77,10 +77,19 @@ func (p *program) statusCommand() *cobra.Command {
 	}
 }
 
+// withReader runs f with the tenant, or as the holder of the token in the
+// environment.
+func (p *program) withReader(ctx context.Context, f func(context.Context, *stack.Buyer) error) error {
+	if token := heldToken(); token != "" {
+		return p.withToken(ctx, token, f)
+	}
+	return p.withBuyer(ctx, stack.BuyerConfig{}, f)
+}
+
 // withLeases runs f with the active leases of a deployment.
 func (p *program) withLeases(ctx context.Context, dseq string, f func(context.Context, *stack.Buyer, []market.LeaseID) error) error {
-	return p.withBuyer(ctx, stack.BuyerConfig{}, func(ctx context.Context, b *stack.Buyer) error {
-		id, err := deployment(b.Market.Address(), dseq)
+	return p.withReader(ctx, func(ctx context.Context, b *stack.Buyer) error {
+		id, err := deployment(b.Owner, dseq)
 		if err != nil {
 			return err
 		}
@@ -175,13 +184,7 @@ func (p *program) providersCommand() *cobra.Command {
 				}
 				rows := []string{"PROVIDER\tGATEWAY\tATTRIBUTES"}
 				for _, pr := range list {
-					var facts []string
-					for _, a := range pr.Attributes {
-						if !strings.HasPrefix(a.Key, "capabilities/") {
-							facts = append(facts, a.Key+"="+a.Value)
-						}
-					}
-					rows = append(rows, fmt.Sprintf("%s\t%s\t%s", pr.Owner, pr.HostURI, strings.Join(facts, " ")))
+					rows = append(rows, fmt.Sprintf("%s\t%s\t%s", pr.Owner, pr.HostURI, factsText(pr.Attributes)))
 				}
 				return p.print(list, rows...)
 			})

@@ -23,6 +23,7 @@ import (
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/market/chain/app"
 	"github.com/moorage-dev/moorage/market/chain/client"
+	"github.com/moorage-dev/moorage/market/chain/keys"
 )
 
 func main() {
@@ -92,8 +93,11 @@ providers, and shows what runs.
 	f.BoolVar(&p.json, "json", false, "print JSON")
 	cmd.AddCommand(
 		p.deployCommand(), p.updateCommand(), p.closeCommand(), p.depositCommand(),
-		p.listCommand(), p.statusCommand(), p.balanceCommand(), p.providersCommand(), p.bidsCommand(), p.screenCommand(),
-		p.logsCommand(), p.execCommand(), p.shellCommand(),
+		p.screenCommand(), p.createCommand(), p.bidsCommand(), p.leaseCommand(), p.sendManifestCommand(),
+		p.listCommand(), p.statusCommand(), p.balanceCommand(), p.providersCommand(),
+		p.logsCommand(), p.eventsCommand(), p.execCommand(), p.shellCommand(),
+		p.restartCommand(), p.migrateHostnamesCommand(),
+		p.certificatesCommand(), p.tokenCommand(),
 		keycmd.New(keycmd.Options{
 			Dir: func() string { return filepath.Join(p.home, "keys") }, Backend: &p.backend, Stdin: stdin, JSON: &p.json,
 		}),
@@ -110,13 +114,9 @@ type session struct {
 
 // connect opens a client that signs with the tenant's key.
 func (p *program) connect() (*session, error) {
-	ring, err := (keycmd.Options{Dir: func() string { return filepath.Join(p.home, "keys") }, Backend: &p.backend, Stdin: p.stdin}).Open()
+	key, err := p.loadKey()
 	if err != nil {
 		return nil, err
-	}
-	key, err := ring.Load(p.key)
-	if err != nil {
-		return nil, fmt.Errorf("%w: make it with \"tenant keys add %s\"", err, p.key)
 	}
 	conn, err := client.Dial(p.node, nil)
 	if err != nil {
@@ -129,6 +129,19 @@ func (p *program) connect() (*session, error) {
 	return &session{m, conn.Close}, nil
 }
 
+// loadKey opens the keyring and loads the tenant's key.
+func (p *program) loadKey() (*keys.Key, error) {
+	ring, err := (keycmd.Options{Dir: func() string { return filepath.Join(p.home, "keys") }, Backend: &p.backend, Stdin: p.stdin}).Open()
+	if err != nil {
+		return nil, err
+	}
+	key, err := ring.Load(p.key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: make it with \"tenant keys add %s\"", err, p.key)
+	}
+	return key, nil
+}
+
 // with runs f with a connection and closes it.
 func (p *program) with(ctx context.Context, f func(context.Context, *session) error) (err error) {
 	s, err := p.connect()
@@ -136,13 +149,15 @@ func (p *program) with(ctx context.Context, f func(context.Context, *session) er
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := f(ctx, s); err != nil {
-		if errors.Is(err, market.ErrUnavailable) {
-			return fmt.Errorf("%w: is a node running with --grpc %s?", err, p.node)
-		}
-		return err
+	return p.explain(f(ctx, s))
+}
+
+// explain adds to an error what the person can do.
+func (p *program) explain(err error) error {
+	if errors.Is(err, market.ErrUnavailable) {
+		return fmt.Errorf("%w: is a node running with --grpc %s?", err, p.node)
 	}
-	return nil
+	return err
 }
 
 // withBuyer runs f with a tenant whose certificate is on the chain.

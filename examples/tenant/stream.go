@@ -28,13 +28,22 @@ func (e *remoteExitError) Error() string {
 
 func (p *program) logsCommand() *cobra.Command {
 	var follow, stamps bool
-	var tail int
+	var tail, replica int
+	var since time.Duration
 	var service string
 	cmd := &cobra.Command{
 		Use: "logs DSEQ", Short: "Print what the containers of a deployment print", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.withService(cmd.Context(), args[0], service, func(ctx context.Context, gw *client.Client, id market.LeaseID, _ string) error {
-				for line, err := range gw.Logs(ctx, id, driver.LogOptions{Service: service, Follow: follow, Tail: tail}) {
+				o := driver.LogOptions{Service: service, Follow: follow, Tail: tail}
+				if since > 0 {
+					o.Since = time.Now().Add(-since)
+				}
+				if replica >= 0 {
+					n := uint32(replica)
+					o.Replica = &n
+				}
+				for line, err := range gw.Logs(ctx, id, o) {
 					if ctx.Err() != nil {
 						return nil // Ctrl-C ends following
 					}
@@ -53,6 +62,8 @@ func (p *program) logsCommand() *cobra.Command {
 	f.BoolVarP(&follow, "follow", "f", false, "go on with new lines until Ctrl-C")
 	f.IntVar(&tail, "tail", -1, "begin with so many of the newest lines; negative is all that are kept")
 	f.StringVar(&service, "service", "", "only this service")
+	f.IntVar(&replica, "replica", -1, "only this replica of each service; negative is all")
+	f.DurationVar(&since, "since", 0, "only lines of so long ago until now, as 10m")
 	f.BoolVar(&stamps, "timestamps", false, "begin each line with its time")
 	return cmd
 }

@@ -15,12 +15,16 @@ import (
 	"github.com/moorage-dev/moorage/sdl"
 )
 
-// Buyer is a tenant with a certificate and connections to gateways.
+// Buyer is a tenant with a certificate and connections to gateways, or the holder
+// of a tenant's token.
 type Buyer struct {
 	*tenant.Tenant
-	// Market signs for the tenant.
+	// Owner is the tenant.
+	Owner market.Address
+	// Market signs for the tenant, but not for the holder of a token.
 	Market market.Client
 	cert   tls.Certificate
+	token  string
 
 	mu      sync.Mutex // guards clients
 	clients map[gatewayKey]*client.Client
@@ -49,11 +53,22 @@ func NewBuyer(ctx context.Context, cfg BuyerConfig) (*Buyer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tenant's certificate: %w", err)
 	}
-	b := &Buyer{Market: cfg.Market, cert: cert, clients: map[gatewayKey]*client.Client{}}
+	b := &Buyer{Owner: cfg.Market.Address(), Market: cfg.Market, cert: cert, clients: map[gatewayKey]*client.Client{}}
 	b.Tenant, err = tenant.New(tenant.Config{
 		Market: cfg.Market, Dial: func(p market.Provider) (tenant.Gateway, error) { return b.Dial(p) },
 		BidTimeout: cfg.BidTimeout, BidGrace: cfg.BidGrace, ReadyTimeout: cfg.ReadyTimeout,
 		Choose: cfg.Choose, Progress: cfg.Progress,
+	})
+	return b, err
+}
+
+// NewHolder makes what the holder of a token of a tenant can use: gateways, and a
+// market to read.
+func NewHolder(m market.Client, owner market.Address, token string) (*Buyer, error) {
+	b := &Buyer{Owner: owner, Market: m, token: token, clients: map[gatewayKey]*client.Client{}}
+	var err error
+	b.Tenant, err = tenant.New(tenant.Config{
+		Market: m, Dial: func(p market.Provider) (tenant.Gateway, error) { return b.Dial(p) },
 	})
 	return b, err
 }
@@ -75,7 +90,11 @@ func (b *Buyer) Dial(p market.Provider) (*client.Client, error) {
 	if c := b.clients[key]; c != nil {
 		return c, nil
 	}
-	c, err := client.New(client.Config{Provider: p.Owner, HostURI: p.HostURI, Market: b.Market, Certificate: b.cert})
+	cfg := client.Config{Provider: p.Owner, HostURI: p.HostURI, Market: b.Market, Certificate: b.cert}
+	if b.token != "" {
+		cfg.Token = func(context.Context) (string, error) { return b.token, nil }
+	}
+	c, err := client.New(cfg)
 	if err == nil {
 		b.clients[key] = c
 	}

@@ -32,6 +32,12 @@ func Certificate(ctx context.Context, m market.Client, dir string, hosts []strin
 	return cert, publish(ctx, m, cert)
 }
 
+// CertificateFiles are where [Certificate] keeps the certificate of an account.
+func CertificateFiles(dir string, owner market.Address) []string {
+	cert, key := certificateFiles(dir, owner)
+	return []string{cert, key}
+}
+
 func certificateFiles(dir string, owner market.Address) (cert, key string) {
 	base := filepath.Join(dir, "certificate-"+string(owner))
 	return base + ".pem", base + ".key"
