@@ -3,7 +3,6 @@ package walkthrough_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,7 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// programs is the folder of the compiled programs, made once.
+// programs is the folder of the compiled programs: the one that the scripts and
+// the quickstart use, so that what is up to date is not linked again.
 var programs string
 
 func TestMain(m *testing.M) {
@@ -39,17 +39,16 @@ func build(m *testing.M) (code int, err error) {
 	if !able() {
 		return m.Run(), nil
 	}
-	dir, err := os.MkdirTemp("", "moorage-walkthrough-*")
-	if err != nil {
+	if programs, err = filepath.Abs(filepath.Join(root(), ".moorage", "bin")); err != nil {
 		return 1, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	cmd := exec.Command("go", "build", "-o", dir, "./examples/localnet", "./cluster/runtime/runc/moorage-shim")
+	cmd := exec.Command("go", "build", "-o", programs+string(filepath.Separator),
+		"./examples/localnet", "./examples/node", "./examples/provider", "./examples/tenant", "./examples/registry",
+		"./cluster/runtime/runc/moorage-shim")
 	cmd.Dir = root()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("building the programs: %w\n%s", err, out)
 	}
-	programs = dir
 	return m.Run(), nil
 }
 
@@ -62,7 +61,7 @@ func needContainers(t *testing.T) {
 	}
 }
 
-// process is a running localnet whose output can be waited for.
+// process is a running program whose output can be waited for.
 type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
@@ -76,11 +75,17 @@ type process struct {
 // longer than it should.
 const patience = 3 * time.Minute
 
-// start runs localnet. It is killed at the end of the test if it still runs.
+// start runs localnet.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
+	return spawn(t, "localnet", args...)
+}
+
+// spawn runs a program. It is killed at the end of the test if it still runs.
+func spawn(t *testing.T, program string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, done: make(chan struct{})}
-	p.cmd = exec.CommandContext(t.Context(), filepath.Join(programs, "localnet"), args...)
+	p.cmd = exec.CommandContext(t.Context(), filepath.Join(programs, program), args...)
 	out, w := io.Pipe()
 	p.cmd.Stdout, p.cmd.Stderr = w, w
 	require.NoError(t, p.cmd.Start())

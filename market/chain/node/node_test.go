@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds the waiting for something that takes a moment.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func account(name string) *keys.Key { return keys.FromSeed(name, "node test "+name) }
 

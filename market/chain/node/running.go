@@ -198,6 +198,7 @@ func (r *running) wait(ctx context.Context) error {
 		g.Go(func() error { return serveREST(ctx, newREST(r.app, c), l) })
 	}
 	g.Go(func() error { return r.watch(ctx) })
+	g.Go(func() error { return r.keepPeers(ctx) })
 	g.Go(func() error {
 		select {
 		case <-r.made:
