@@ -103,7 +103,7 @@ func deploy(ctx context.Context, out io.Writer, m market.Client, p *provider.Pro
 	if err != nil {
 		return err
 	}
-	r, err := t.Deploy(ctx, tenant.Plan{Groups: compiled.Groups, Manifest: compiled.Manifest, Hash: compiled.Hash})
+	r, err := t.Deploy(ctx, tenant.Plan{DSeq: 1, Groups: compiled.Groups, Manifest: compiled.Manifest, Hash: compiled.Hash})
 	if err != nil {
 		return err
 	}
