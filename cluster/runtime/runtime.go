@@ -14,6 +14,8 @@ import (
 	"iter"
 	"net/netip"
 	"time"
+
+	"github.com/moorage-dev/moorage/netpolicy"
 )
 
 // Sentinel errors.
@@ -79,6 +81,19 @@ type Networker interface {
 	SetHosts(ctx context.Context, network string, hosts map[string][]netip.Addr) error
 }
 
+// PolicyEnforcer is a runtime whose networks obey policies, packet by packet. One
+// that is none keeps networks apart as [Networker] says and nothing more.
+type PolicyEnforcer interface {
+	// Surroundings tells what policies must know of this machine: the ranges of its
+	// containers, its name servers, what else is open to them.
+	Surroundings() netpolicy.Surroundings
+	// SetPolicy makes p the policy of a network, in force when it returns and for
+	// containers that start later before they send anything. nil is no policy: what
+	// [Networker] says. ErrNotFound for no such network. p is kept, also over
+	// restarts, and must not be changed.
+	SetPolicy(ctx context.Context, network string, p *netpolicy.Policy) error
+}
+
 // Streams are the ways into a container.
 type Streams interface {
 	// Logs yields what the container printed. See [LogOptions].
@@ -130,7 +145,10 @@ type Spec struct {
 	// Hostname is the host name inside.
 	Hostname string
 	// Network is a name given to EnsureNetwork; "" gives only loopback.
-	Network   string
+	Network string
+	// Service is what the network's policy calls the container: a DNS label, or ""
+	// for a container that takes no connections under a policy.
+	Service   string
 	Resources Resources
 	Mounts    []Mount
 }
@@ -215,8 +233,10 @@ type Container struct {
 	// Reason says why it ended when the runtime knows: "out of memory", "disk
 	// limit exceeded", "stopped"; else "".
 	Reason string
-	// Address is on the private network; invalid without one.
+	// Address is on the private network; invalid without one. Address6 is its
+	// address of IPv6 where the network has that too.
 	Address    netip.Addr
+	Address6   netip.Addr
 	Network    string
 	StartedAt  time.Time
 	FinishedAt time.Time

@@ -62,6 +62,11 @@ func (s Spec) checkNetwork() error {
 			return err
 		}
 	}
+	if s.Service != "" {
+		if err := CheckName(s.Service); err != nil {
+			return err
+		}
+	}
 	if len(s.Hostname) > MaxName || strings.ContainsAny(s.Hostname, "\x00\n\r\t /") {
 		return fmt.Errorf("%w: hostname %.80q", ErrInvalid, s.Hostname)
 	}

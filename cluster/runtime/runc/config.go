@@ -65,6 +65,11 @@ type Config struct {
 	IDBase uint32
 	// Pool is an IPv4 range for networks, /24 or larger; zero is DefaultPool.
 	Pool netip.Prefix
+	// Pool6 is an IPv6 range for networks, /64 or larger and best of unique local
+	// addresses (RFC 4193); zero is no IPv6. Containers reach the world of IPv6 under
+	// the host's address. The machine is made to forward IPv6, see
+	// docs/netpolicy.md.
+	Pool6 netip.Prefix
 	// PrivateEgress are private ranges (of the provider's LAN, say) that
 	// containers may reach. Default none.
 	PrivateEgress []netip.Prefix
@@ -110,6 +115,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if !c.Pool.Addr().Is4() || c.Pool.Bits() > 24 {
 		return c, errors.New("runc: the address pool must be an IPv4 range of /24 or larger")
+	}
+	if c.Pool6.IsValid() && (!c.Pool6.Addr().Is6() || c.Pool6.Addr().Is4In6() || c.Pool6.Bits() > 64) {
+		return c, errors.New("runc: the IPv6 address pool must be an IPv6 range of /64 or larger")
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -3,7 +3,6 @@
 package runc
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -22,14 +21,11 @@ import (
 	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/plan"
 )
 
-// maxNameservers is what resolvers look at.
-const maxNameservers = 3
-
 // networkKey is the lock of a network's name, apart from containers'.
 func networkKey(name string) string { return "network/" + name }
 
-// recoverNetworks makes bridges and rules as they were, and removes strays.
-func (r *Runtime) recoverNetworks() error {
+// loadNetworks reads which networks there are.
+func (r *Runtime) loadNetworks() error {
 	files, err := os.ReadDir(filepath.Join(r.cfg.Dir, "networks"))
 	if err != nil {
 		return fmt.Errorf("runc: %w", err)
@@ -42,43 +38,29 @@ func (r *Runtime) recoverNetworks() error {
 		if err := plan.Read(filepath.Join(r.cfg.Dir, "networks"), f.Name(), &s); err != nil {
 			return err
 		}
-		r.networks[s.Name] = &segment{Segment: s, users: map[netip.Addr]string{}}
-	}
-	segments := r.segments()
-	if err := r.policy.Strays(segments); err != nil {
-		return fmt.Errorf("runc: %w", err)
-	}
-	if len(segments) == 0 {
-		return r.rules(context.Background())
-	}
-	return r.weave(context.Background(), segments...)
-}
-
-// weave puts all rules into the kernel, then makes the given bridges.
-func (r *Runtime) weave(ctx context.Context, bridges ...fabric.Segment) error {
-	if err := fabric.EnableForwarding(); err != nil {
-		return fmt.Errorf("runc: %w", err)
-	}
-	if err := r.rules(ctx); err != nil {
-		return err
-	}
-	for _, s := range bridges {
-		if err := r.policy.EnsureBridge(s); err != nil {
-			return fmt.Errorf("runc: network %s: %w", s.Name, err)
-		}
+		r.networks[s.Name] = &segment{Segment: s, users: map[netip.Addr]user{}}
 	}
 	return nil
 }
 
-// rules puts the table into the kernel, or takes it out when there is no network.
-func (r *Runtime) rules(ctx context.Context) (err error) {
-	if segments := r.segments(); len(segments) > 0 {
-		err = errors.Join(r.policy.Apply(ctx, segments), r.policy.LetThrough(ctx))
-	} else {
-		err = errors.Join(r.policy.CallBack(ctx), r.policy.DeleteTable(ctx))
+// recoverNetworks makes bridges and rules as they were, and removes strays.
+// Containers have been claimed: rules that knew none would cut them off.
+func (r *Runtime) recoverNetworks() error {
+	segments := r.segments()
+	if err := r.fabric.Strays(segments); err != nil {
+		return fmt.Errorf("runc: %w", err)
 	}
-	if err != nil {
-		return fmt.Errorf("runc: network rules: %w", err)
+	if len(segments) == 0 {
+		return r.clearRules(context.Background())
+	}
+	if err := r.weaveAll(context.Background()); err != nil {
+		return err
+	}
+	if err := r.ready(context.Background(), segments...); err != nil {
+		return err
+	}
+	if err := r.fabric.IsolatePorts(); err != nil {
+		return fmt.Errorf("runc: %w", err)
 	}
 	return nil
 }
@@ -117,7 +99,7 @@ func (r *Runtime) EnsureNetwork(ctx context.Context, name string) (runtime.Netwo
 	have := r.networks[name]
 	r.mu.Unlock()
 	if have != nil { // somebody may have flushed the machine's rules
-		return view(have.Segment), r.weave(ctx, have.Segment)
+		return view(have.Segment), errors.Join(r.weave(ctx, name), r.ready(ctx, have.Segment))
 	}
 	s, err := r.newNetwork(ctx, name)
 	return view(s), err
@@ -145,9 +127,9 @@ func (r *Runtime) newNetwork(ctx context.Context, name string) (fabric.Segment, 
 		return fabric.Segment{}, err
 	}
 	r.mu.Lock()
-	r.networks[name] = &segment{Segment: s, users: map[netip.Addr]string{}}
+	r.networks[name] = &segment{Segment: s, users: map[netip.Addr]user{}}
 	r.mu.Unlock()
-	if err := r.weave(ctx, s); err != nil {
+	if err := errors.Join(r.weave(ctx, name), r.ready(ctx, s)); err != nil {
 		return fabric.Segment{}, errors.Join(err, r.dropNetwork(context.WithoutCancel(ctx), s))
 	}
 	return s, nil
@@ -162,6 +144,9 @@ func (r *Runtime) chooseRange(name string) (fabric.Segment, error) {
 	used := map[int]bool{}
 	for _, o := range r.segments() {
 		taken = append(taken, o.Prefix)
+		if o.Prefix6.IsValid() {
+			taken = append(taken, o.Prefix6)
+		}
 		used[o.Index] = true
 	}
 	for s.Index = 1; used[s.Index]; s.Index++ {
@@ -169,18 +154,17 @@ func (r *Runtime) chooseRange(name string) (fabric.Segment, error) {
 	if s.Index > fabric.MaxSegments {
 		return s, errors.New("too many networks")
 	}
-	s.Prefix, err = subnet.Free(r.cfg.Pool, taken)
+	if s.Prefix, err = subnet.Free(r.cfg.Pool, taken); err == nil && r.cfg.Pool6.IsValid() {
+		s.Prefix6, err = subnet.Free6(r.cfg.Pool6, taken)
+	}
 	return s, err
 }
 
 func (r *Runtime) dropNetwork(ctx context.Context, s fabric.Segment) error {
-	if err := r.policy.DeleteBridge(s); err != nil {
+	if err := r.fabric.DeleteBridge(s); err != nil {
 		return err
 	}
-	r.mu.Lock()
-	delete(r.networks, s.Name)
-	r.mu.Unlock()
-	if err := r.rules(ctx); err != nil {
+	if err := r.unweave(ctx, s.Name); err != nil {
 		return err
 	}
 	err := os.Remove(filepath.Join(r.cfg.Dir, "networks", s.Name+".json"))
@@ -206,7 +190,7 @@ func (r *Runtime) DeleteNetwork(ctx context.Context, name string) error {
 	n := r.networks[name]
 	var users []string
 	if n != nil {
-		users = slices.Sorted(maps.Values(n.users))
+		users = n.containers()
 	}
 	r.mu.Unlock()
 	if n == nil {
@@ -238,7 +222,7 @@ func (r *Runtime) SetHosts(ctx context.Context, network string, names map[string
 		return notFound("network", network)
 	}
 	n.Hosts = hosts.Clone(names)
-	s, users := n.Segment, slices.Sorted(maps.Values(n.users))
+	s, users := n.Segment, n.containers()
 	r.mu.Unlock()
 	if err := plan.Write(filepath.Join(r.cfg.Dir, "networks"), network+".json", s); err != nil {
 		return err
@@ -276,45 +260,4 @@ func (r *Runtime) rewriteHosts(container string, names map[string][]netip.Addr) 
 		return nil
 	}
 	return err
-}
-
-func resolvFile(servers []netip.Addr) string {
-	var b strings.Builder
-	for _, a := range servers {
-		_, _ = fmt.Fprintf(&b, "nameserver %s\n", a)
-	}
-	return b.String()
-}
-
-// nameservers are the configured ones, or the host's but for those on loopback,
-// which a container cannot reach.
-func (r *Runtime) nameservers() []netip.Addr {
-	if len(r.cfg.Nameservers) > 0 {
-		return slices.Clone(r.cfg.Nameservers)
-	}
-	for _, path := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
-		if found := readNameservers(path); len(found) > 0 {
-			return found
-		}
-	}
-	return []netip.Addr{netip.AddrFrom4([4]byte{1, 1, 1, 1}), netip.AddrFrom4([4]byte{8, 8, 8, 8})}
-}
-
-func readNameservers(path string) []netip.Addr {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = f.Close() }()
-	var out []netip.Addr
-	for lines := bufio.NewScanner(f); lines.Scan() && len(out) < maxNameservers; {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 2 || fields[0] != "nameserver" {
-			continue
-		}
-		if a, err := netip.ParseAddr(fields[1]); err == nil && a.Is4() && !a.IsLoopback() {
-			out = append(out, a)
-		}
-	}
-	return out
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"github.com/moorage-dev/moorage/cluster/runtime/internal/keylock"
 	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/fabric"
 	"github.com/moorage-dev/moorage/internal/notify"
+	"github.com/moorage-dev/moorage/netpolicy/nftpolicy"
 )
 
 // lockTime is how long another user of the state directory may take to leave.
@@ -40,7 +42,8 @@ type Runtime struct {
 	instance string
 	ids      bool // containers get user namespaces
 	images   *image.Store
-	policy   fabric.Policy
+	fabric   fabric.Host
+	resolv   []netip.Addr // name servers of containers
 	lock     *os.File
 	hub      notify.Hub
 	names    keylock.Locks
@@ -58,20 +61,34 @@ type Runtime struct {
 // segment is a network and who is on it.
 type segment struct {
 	fabric.Segment
-	users map[netip.Addr]string // address to container
+	users map[netip.Addr]user
+	// woven is how the kernel's rules have it, nil if they do not.
+	woven *nftpolicy.Network
 }
 
-func (s *segment) taken() map[netip.Addr]bool {
-	out := make(map[netip.Addr]bool, len(s.users))
-	for a := range s.users {
-		out[a] = true
+// user is a container on a network.
+type user struct{ container, service string }
+
+func (s *segment) taken(a netip.Addr) bool {
+	_, ok := s.users[a]
+	return ok
+}
+
+// containers are the users' names, sorted.
+func (s *segment) containers() []string {
+	var out []string
+	for _, u := range s.users {
+		out = append(out, u.container)
 	}
+	slices.Sort(out)
 	return out
 }
 
 var (
 	_ runtime.Runtime       = (*Runtime)(nil)
 	_ runtime.VolumeRemover = (*Runtime)(nil)
+
+	_ runtime.PolicyEnforcer = (*Runtime)(nil)
 )
 
 // New opens the runtime in cfg.Dir and finds what an earlier one left: running
@@ -124,7 +141,8 @@ func (r *Runtime) open() (err error) {
 	if err := r.decideIDs(); err != nil {
 		return err
 	}
-	r.policy = fabric.Policy{Instance: r.instance, Nameservers: r.nameservers(), PrivateEgress: r.cfg.PrivateEgress}
+	r.resolv = r.nameservers()
+	r.fabric = fabric.Host{Instance: r.instance, Surroundings: r.Surroundings()}
 	r.images, err = image.New(image.Config{
 		Dir: filepath.Join(r.cfg.Dir, "images"), LayoutRoots: r.cfg.LayoutRoots,
 		MaxImageBytes: r.cfg.MaxImageBytes, Transport: r.cfg.Transport, Logger: r.log,

@@ -41,7 +41,7 @@ func (r *Runtime) Start(ctx context.Context, spec runtime.Spec) (runtime.Contain
 		}
 		defer done()
 	}
-	if err := r.start(spec); err != nil {
+	if err := r.start(ctx, spec); err != nil {
 		return runtime.Container{}, err
 	}
 	r.watch(spec.Name)
@@ -51,7 +51,7 @@ func (r *Runtime) Start(ctx context.Context, spec runtime.Spec) (runtime.Contain
 }
 
 // start makes the container's folder and has the shim start it.
-func (r *Runtime) start(spec runtime.Spec) (err error) {
+func (r *Runtime) start(ctx context.Context, spec runtime.Spec) (err error) {
 	im, err := r.images.Image(spec.Image)
 	if err != nil {
 		return err
@@ -67,6 +67,9 @@ func (r *Runtime) start(spec runtime.Spec) (err error) {
 	}
 	p, err := r.plan(&s, im)
 	if err != nil {
+		return err
+	}
+	if err := r.admit(ctx, spec.Network); err != nil {
 		return err
 	}
 	dir := r.containerDir(spec.Name)
@@ -122,17 +125,17 @@ func (r *Runtime) join(s *saved) (*plan.Wire, error) {
 	if n == nil {
 		return nil, notFound("network", s.Spec.Network)
 	}
-	addr, err := n.FreeAddr(n.taken())
+	addr, err := n.FreeAddr(n.taken)
 	if err != nil {
 		return nil, fmt.Errorf("runc: network %s: %w", n.Name, err)
 	}
-	n.users[addr] = s.Spec.Name
+	n.users[addr] = user{s.Spec.Name, s.Spec.Service}
 	var unique [3]byte
 	_, _ = rand.Read(unique[:])
-	s.Address, s.Veth = addr, "mv"+r.instance+hex.EncodeToString(unique[:])
+	s.Address, s.Address6, s.Veth = addr, n.Address6(addr), "mv"+r.instance+hex.EncodeToString(unique[:])
 	return &plan.Wire{
-		Bridge: r.policy.Bridge(n.Segment), Veth: s.Veth, Gateway: n.Gateway(), MTU: fabric.MTU(),
-		Address: netip.PrefixFrom(addr, n.Prefix.Bits()),
+		Bridge: r.fabric.Bridge(n.Segment), Veth: s.Veth, Gateway: n.Gateway(), MTU: fabric.MTU(),
+		Address: netip.PrefixFrom(addr, n.Prefix.Bits()), Address6: s.Address6, Gateway6: n.Gateway6(),
 	}, nil
 }
 
@@ -146,7 +149,7 @@ func (r *Runtime) fill(dir string, s saved) error {
 	}
 	files := map[string]string{
 		plan.HostsFile:  hosts.Render(hostname(s.Spec), s.Address, r.hostsOf(s.Spec.Network)),
-		plan.ResolvFile: resolvFile(r.policy.Nameservers),
+		plan.ResolvFile: resolvFile(r.resolv),
 		plan.NameFile:   hostname(s.Spec) + "\n",
 	}
 	for name, content := range files {

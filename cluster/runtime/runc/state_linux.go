@@ -29,8 +29,10 @@ const lostReason = "lost: its shim ended, perhaps the machine restarted"
 type saved struct {
 	Spec    runtime.Spec
 	Address netip.Addr
-	Veth    string
-	IDBase  uint32
+	// Address6 goes with Address; invalid without IPv6.
+	Address6 netip.Addr
+	Veth     string
+	IDBase   uint32
 }
 
 func (r *Runtime) containerDir(name string) string {
@@ -64,7 +66,7 @@ func (r *Runtime) load(name string) (runtime.Container, saved, error) {
 	}
 	c := runtime.Container{
 		Name: name, Labels: s.Spec.Labels, Image: s.Spec.Image, State: runtime.Created,
-		Address: s.Address, Network: s.Spec.Network,
+		Address: s.Address, Address6: s.Address6, Network: s.Spec.Network,
 	}
 	alive := shimAlive(dir) // before the files: it writes them while alive
 	var running plan.Running
@@ -135,7 +137,7 @@ func (r *Runtime) folders(kind string) ([]string, error) {
 
 // recover takes over what an earlier process left.
 func (r *Runtime) recover() error {
-	if err := r.recoverNetworks(); err != nil {
+	if err := r.loadNetworks(); err != nil {
 		return err
 	}
 	names, err := r.folders("containers")
@@ -147,7 +149,7 @@ func (r *Runtime) recover() error {
 			return fmt.Errorf("runc: container %s of an earlier run: %w", name, err)
 		}
 	}
-	return nil
+	return r.recoverNetworks()
 }
 
 func (r *Runtime) recoverContainer(name string) error {
@@ -183,7 +185,7 @@ func (r *Runtime) claim(name string, s saved) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n := r.networks[s.Spec.Network]; n != nil {
-		n.users[s.Address] = name
+		n.users[s.Address] = user{name, s.Spec.Service}
 	}
 	if s.IDBase != 0 {
 		r.slots[s.IDBase] = name
@@ -193,7 +195,7 @@ func (r *Runtime) claim(name string, s saved) {
 func (r *Runtime) release(name string, s saved) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := r.networks[s.Spec.Network]; n != nil && n.users[s.Address] == name {
+	if n := r.networks[s.Spec.Network]; n != nil && n.users[s.Address].container == name {
 		delete(n.users, s.Address)
 	}
 	if r.slots[s.IDBase] == name {

@@ -1,7 +1,6 @@
 package fabric
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -13,24 +12,12 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"github.com/moorage-dev/moorage/internal/nft"
 )
 
-// Apply puts the rules for segments into the kernel at once.
-func (p Policy) Apply(ctx context.Context, segments []Segment) error {
-	return nft.Run(ctx, p.Ruleset(segments))
-}
-
-// DeleteTable removes the instance's rules. Absent is no error.
-func (p Policy) DeleteTable(ctx context.Context) error {
-	return nft.DeleteTable(ctx, p.Table())
-}
-
 // EnsureBridge makes the segment's bridge or adopts the one that is there.
-func (p Policy) EnsureBridge(s Segment) error {
+func (h Host) EnsureBridge(s Segment) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = p.Bridge(s)
+	attrs.Name = h.Bridge(s)
 	// Without an address of its own a bridge takes the lowest of its ports'. It
 	// would change when a container ends, and the others would send to the old one
 	// for some seconds.
@@ -49,11 +36,20 @@ func (p Policy) EnsureBridge(s Segment) error {
 			return fmt.Errorf("hardware address of bridge %s: %w", attrs.Name, err)
 		}
 	}
-	// The bridge speaks no IPv6, so the host offers nothing on a link-local address.
-	_ = os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", attrs.Name, "disable_ipv6"), []byte("1"), 0)
-	addr := &netlink.Addr{IPNet: &net.IPNet{IP: s.Gateway().AsSlice(), Mask: net.CIDRMask(s.Prefix.Bits(), 32)}}
-	if err := netlink.AddrReplace(link, addr); err != nil {
-		return fmt.Errorf("address of bridge %s: %w", attrs.Name, err)
+	if err := s.tune(attrs.Name); err != nil {
+		return fmt.Errorf("bridge %s: %w", attrs.Name, err)
+	}
+	for _, a := range []netip.Prefix{netip.PrefixFrom(s.Gateway(), s.Prefix.Bits()), netip.PrefixFrom(s.Gateway6(), s.Prefix6.Bits())} {
+		if !a.IsValid() {
+			continue
+		}
+		addr := &netlink.Addr{IPNet: &net.IPNet{IP: a.Addr().AsSlice(), Mask: net.CIDRMask(a.Bits(), a.Addr().BitLen())}}
+		if a.Addr().Is6() {
+			addr.Flags = unix.IFA_F_NODAD
+		}
+		if err := netlink.AddrReplace(link, addr); err != nil {
+			return fmt.Errorf("address of bridge %s: %w", attrs.Name, err)
+		}
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("bridge %s: %w", attrs.Name, err)
@@ -61,8 +57,31 @@ func (p Policy) EnsureBridge(s Segment) error {
 	return nil
 }
 
+// tune sets how the kernel treats a bridge before it has addresses.
+func (s Segment) tune(bridge string) error {
+	v4, v6 := filepath.Join("/proc/sys/net/ipv4/conf", bridge), filepath.Join("/proc/sys/net/ipv6/conf", bridge)
+	// The bridge answers, without waiting, for containers that cannot hear one another.
+	err := errors.Join(
+		set(filepath.Join(v4, "proxy_arp_pvlan"), "1"),
+		set(filepath.Join("/proc/sys/net/ipv4/neigh", bridge, "proxy_delay"), "0"),
+	)
+	if !s.Prefix6.IsValid() { // so the host offers nothing on a link-local address
+		_ = set(filepath.Join(v6, "disable_ipv6"), "1")
+		return err
+	}
+	return errors.Join(err, set(filepath.Join(v6, "accept_ra"), "0"), set(filepath.Join(v6, "disable_ipv6"), "0"))
+}
+
+// set writes a setting of the kernel.
+func set(path, value string) error {
+	if now, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(now)) == value {
+		return nil
+	}
+	return os.WriteFile(path, []byte(value), 0)
+}
+
 // DeleteBridge removes the segment's bridge. Absent is no error.
-func (p Policy) DeleteBridge(s Segment) error { return deleteLink(p.Bridge(s)) }
+func (h Host) DeleteBridge(s Segment) error { return deleteLink(h.Bridge(s)) }
 
 // DeleteVeth removes a container's interface, should it be left.
 func DeleteVeth(name string) error { return deleteLink(name) }
@@ -84,10 +103,10 @@ func deleteLink(name string) error {
 
 // Strays removes bridges of the instance that belong to no segment: leftovers of
 // a crash.
-func (p Policy) Strays(segments []Segment) error {
+func (h Host) Strays(segments []Segment) error {
 	known := map[string]bool{}
 	for _, s := range segments {
-		known[p.Bridge(s)] = true
+		known[h.Bridge(s)] = true
 	}
 	links, err := whole(netlink.LinkList)
 	if err != nil {
@@ -95,7 +114,7 @@ func (p Policy) Strays(segments []Segment) error {
 	}
 	for _, l := range links {
 		name := l.Attrs().Name
-		if l.Type() == "bridge" && strings.HasPrefix(name, p.bridgePrefix()) && !known[name] {
+		if l.Type() == "bridge" && strings.HasPrefix(name, h.bridgePrefix()) && !known[name] {
 			if err := deleteLink(name); err != nil {
 				return err
 			}
@@ -119,11 +138,15 @@ func whole[T any](list func() ([]T, error)) (out []T, err error) {
 // Taken are the ranges that this machine has addresses in or routes to, but for
 // the default route.
 func Taken() ([]netip.Prefix, error) {
-	routes, err := whole(func() ([]netlink.Route, error) {
-		return netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list routes: %w", err)
+	var routes []netlink.Route
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		list, err := whole(func() ([]netlink.Route, error) {
+			return netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list routes: %w", err)
+		}
+		routes = append(routes, list...)
 	}
 	var out []netip.Prefix
 	for _, r := range routes {
@@ -174,14 +197,53 @@ func LockMachine() (func(), error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// EnableForwarding lets packets of containers leave the machine.
-func EnableForwarding() error {
-	const path = "/proc/sys/net/ipv4/ip_forward"
-	if now, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(now)) == "1" {
+// EnableForwarding lets packets of containers leave the machine, with six also
+// those of IPv6. A machine that forwards IPv6 ignores router advertisements on
+// interfaces that do not say otherwise: those that have listened until now go on
+// listening.
+func EnableForwarding(six bool) error {
+	const four, all = "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"
+	if err := set(four, "1"); err != nil {
+		return fmt.Errorf("let packets leave the machine: %w", err)
+	}
+	if now, err := os.ReadFile(all); !six || err == nil && strings.TrimSpace(string(now)) == "1" {
 		return nil
 	}
-	if err := os.WriteFile(path, []byte("1"), 0); err != nil {
-		return fmt.Errorf("let packets leave the machine: %w", err)
+	listening, err := filepath.Glob("/proc/sys/net/ipv6/conf/*/accept_ra")
+	if err != nil {
+		return err
+	}
+	for _, path := range listening {
+		if now, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(now)) == "1" {
+			_ = os.WriteFile(path, []byte("2"), 0) // an interface that has just gone
+		}
+	}
+	if err := set(all, "1"); err != nil {
+		return fmt.Errorf("let IPv6 packets leave the machine: %w", err)
+	}
+	return nil
+}
+
+// IsolatePorts keeps the ports of all of the instance's bridges from hearing one
+// another, also those that an earlier program made.
+func (h Host) IsolatePorts() error {
+	links, err := whole(netlink.LinkList)
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	ours := map[int]bool{}
+	for _, l := range links {
+		if l.Type() == "bridge" && strings.HasPrefix(l.Attrs().Name, h.bridgePrefix()) {
+			ours[l.Attrs().Index] = true
+		}
+	}
+	for _, l := range links {
+		if !ours[l.Attrs().MasterIndex] {
+			continue
+		}
+		if err := netlink.LinkSetIsolated(l, true); err != nil && !errors.Is(err, unix.ENODEV) {
+			return fmt.Errorf("isolate %s: %w", l.Attrs().Name, err)
+		}
 	}
 	return nil
 }

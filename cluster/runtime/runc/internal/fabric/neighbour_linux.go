@@ -16,24 +16,24 @@ import (
 // before.
 
 // LetThrough puts the rules where they are needed. Twice is as once.
-func (p Policy) LetThrough(ctx context.Context) error {
+func (h Host) LetThrough(ctx context.Context) error {
 	chain := strictChain(ctx)
-	if chain == "" || strings.Contains(list(ctx, chain), p.comment()) {
+	if chain == "" || strings.Contains(list(ctx, chain), h.comment()) {
 		return nil
 	}
 	return nft.Run(ctx, fmt.Sprintf(
 		"insert rule ip filter %[1]s iifname \"%[2]s*\" accept comment %[3]s\n"+
-			"insert rule ip filter %[1]s oifname \"%[2]s*\" ct state established,related accept comment %[3]s\n",
-		chain, p.bridgePrefix(), p.comment()))
+			"insert rule ip filter %[1]s oifname \"%[2]s*\" accept comment %[3]s\n",
+		chain, h.bridgePrefix(), h.comment()))
 }
 
 // CallBack removes the rules again.
-func (p Policy) CallBack(ctx context.Context) error {
+func (h Host) CallBack(ctx context.Context) error {
 	handle := regexp.MustCompile(`# handle (\d+)$`)
 	var script strings.Builder
 	for _, chain := range []string{"DOCKER-USER", "FORWARD"} {
 		for line := range strings.Lines(list(ctx, chain)) {
-			if m := handle.FindStringSubmatch(strings.TrimSpace(line)); m != nil && strings.Contains(line, p.comment()) {
+			if m := handle.FindStringSubmatch(strings.TrimSpace(line)); m != nil && strings.Contains(line, h.comment()) {
 				_, _ = fmt.Fprintf(&script, "delete rule ip filter %s handle %s\n", chain, m[1])
 			}
 		}
@@ -44,7 +44,7 @@ func (p Policy) CallBack(ctx context.Context) error {
 	return nft.Run(ctx, script.String())
 }
 
-func (p Policy) comment() string { return fmt.Sprintf("%q", p.Table()) }
+func (h Host) comment() string { return fmt.Sprintf("%q", h.TableName()) }
 
 // strictChain is the chain that would drop our packets, "" if none. DOCKER-USER is
 // Docker's own place for rules of others.

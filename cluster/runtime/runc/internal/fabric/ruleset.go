@@ -2,18 +2,18 @@
 // each, addresses out of a pool, and one nftables table that keeps networks apart
 // from one another, from the host and from the host's neighbours.
 //
-// What the table says, for traffic that comes from a container: replies pass; the
-// same network passes; name servers pass; other containers, private and
-// link-local ranges (the host's LAN, metadata services) and the host itself do
-// not; the rest of the world passes under the host's address. Nobody outside
-// opens a connection to a container; the host does, being no outsider.
+// Package netpolicy/nftpolicy renders the table. Every packet of a container goes
+// through it, also to a container of the same network: the ports of a bridge are
+// isolated from one another, and the bridge answers for all of its containers.
 package fabric
 
 import (
 	"fmt"
 	"net/netip"
-	"slices"
-	"strings"
+
+	"github.com/moorage-dev/moorage/netpolicy"
+	"github.com/moorage-dev/moorage/netpolicy/nftpolicy"
+	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
 // Segment is one private network.
@@ -21,94 +21,88 @@ type Segment struct {
 	Name   string
 	Index  int
 	Prefix netip.Prefix
+	// Prefix6 is its IPv6 range, invalid if it has none.
+	Prefix6 netip.Prefix
 	// Hosts are names set for all containers of it.
 	Hosts map[string][]netip.Addr `json:",omitempty"`
+	// Policy is who may reach whom; nil lets all containers reach one another and
+	// the world.
+	Policy *netpolicy.Policy `json:",omitempty"`
 }
 
 // Gateway is the bridge's address.
 func (s Segment) Gateway() netip.Addr { return s.Prefix.Addr().Next() }
 
-// Policy is what else the table needs to know.
-type Policy struct {
+// Gateway6 is the bridge's IPv6 address, invalid if it has none.
+func (s Segment) Gateway6() netip.Addr { return s.Address6(s.Gateway()) }
+
+// Address6 is the IPv6 address that goes with one of the segment's IPv4
+// addresses, invalid if the segment has no IPv6.
+func (s Segment) Address6(a netip.Addr) netip.Addr {
+	if !s.Prefix6.IsValid() || !a.IsValid() {
+		return netip.Addr{}
+	}
+	wide, four := s.Prefix6.Masked().Addr().As16(), a.As4()
+	wide[15] = four[3] // a segment is a /24
+	return netip.AddrFrom16(wide)
+}
+
+// Host is what the rules and bridges of one agent have in common.
+type Host struct {
 	// Instance tells tables and bridges of several agents on one machine apart.
 	Instance string
-	// Nameservers are reached on port 53 wherever they are.
-	Nameservers []netip.Addr
-	// PrivateEgress are private ranges that containers may reach all the same.
-	PrivateEgress []netip.Prefix
+	// Surroundings are for networks that have no policy.
+	Surroundings netpolicy.Surroundings
 }
 
 // anyBridge begins the names of bridges of all instances on the machine; no usual
 // interface is called so.
 const anyBridge = "mrg"
 
-// Table is the name of the instance's table.
-func (p Policy) Table() string { return "moorage_" + p.Instance }
+// TableName is the name of the instance's table.
+func (h Host) TableName() string { return "moorage_" + h.Instance }
 
 // bridgePrefix begins the name of every bridge of the instance.
-func (p Policy) bridgePrefix() string { return anyBridge + p.Instance + "." }
+func (h Host) bridgePrefix() string { return anyBridge + h.Instance + "." }
 
 // Bridge is the name of a segment's bridge; the kernel takes 15 bytes.
-func (p Policy) Bridge(s Segment) string { return fmt.Sprintf("%s%d", p.bridgePrefix(), s.Index) }
+func (h Host) Bridge(s Segment) string { return fmt.Sprintf("%s%d", h.bridgePrefix(), s.Index) }
 
-// denied are ranges that are somebody's own: RFC 1918, 6598, 3927, 2544, 5736,
-// loopback, multicast and reserved.
-func denied() []string {
-	return []string{
-		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-		"192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3",
+// Table is the instance's table with the given networks.
+func (h Host) Table(networks ...nftpolicy.Network) nftpolicy.Table {
+	return nftpolicy.Table{
+		Name: h.TableName(), Bridges: h.bridgePrefix(), Foreign: anyBridge, Masquerade: true, Networks: networks,
 	}
 }
 
-// Ruleset is the text that nft applies in one transaction, replacing what the
-// table was before.
-func (p Policy) Ruleset(segments []Segment) string {
-	segments = slices.SortedFunc(slices.Values(segments), func(a, b Segment) int { return a.Index - b.Index })
-	ours := fmt.Sprintf("%q", p.bridgePrefix()+"*")
-	var b strings.Builder
-	w := func(format string, args ...any) { _, _ = fmt.Fprintf(&b, format+"\n", args...) }
-	w("table inet %s\ndelete table inet %s\ntable inet %s {", p.Table(), p.Table(), p.Table())
-	w("\tchain forward {\n\t\ttype filter hook forward priority -5; policy accept;")
-	w("\t\tiifname %s jump leaving\n\t\toifname %s jump entering\n\t}", ours, ours)
-	w("\tchain leaving {")
-	for _, s := range segments {
-		w("\t\tiifname %q oifname %q accept", p.Bridge(s), p.Bridge(s))
-		w("\t\tiifname %q ip saddr != %s drop", p.Bridge(s), s.Prefix)
+// Network is a segment as the table guards it.
+func (h Host) Network(s Segment, members []nftpolicy.Member) (nftpolicy.Network, error) {
+	n := nftpolicy.Network{ID: s.Index, Bridge: h.Bridge(s), Prefixes: []netip.Prefix{s.Prefix}, Policy: s.Policy}
+	if s.Prefix6.IsValid() {
+		n.Prefixes = append(n.Prefixes, s.Prefix6)
 	}
-	w("\t\toifname \"%s*\" drop\n\t\tct state established,related accept\n\t\tmeta nfproto ipv6 drop", anyBridge)
-	p.names(w)
-	for _, r := range p.PrivateEgress {
-		w("\t\tip daddr %s accept", r.Masked())
-	}
-	w("\t\tip daddr { %s } drop\n\t\taccept\n\t}", strings.Join(denied(), ", "))
-	w("\tchain entering {\n\t\tct state established,related accept\n\t\tdrop\n\t}")
-	w("\tchain input {\n\t\ttype filter hook input priority -5; policy accept;\n\t\tiifname %s jump host\n\t}", ours)
-	w("\tchain host {\n\t\tct state established,related accept")
-	p.names(w)
-	w("\t\tdrop\n\t}")
-	w("\tchain egress {\n\t\ttype nat hook postrouting priority 100; policy accept;")
-	for _, s := range segments {
-		w("\t\tip saddr %s oifname != \"%s*\" masquerade", s.Prefix, anyBridge)
-	}
-	w("\t}\n}")
-	return b.String()
-}
-
-func (p Policy) names(w func(string, ...any)) {
-	for _, a := range p.Nameservers {
-		if a.Is4() {
-			w("\t\tip daddr %s meta l4proto { tcp, udp } th dport 53 accept", a)
+	for _, m := range members {
+		n.Members = append(n.Members, m)
+		if a := s.Address6(m.Address); a.IsValid() {
+			n.Members = append(n.Members, nftpolicy.Member{Address: a, Service: m.Service})
 		}
 	}
+	if s.Policy != nil {
+		return n, nil
+	}
+	var err error
+	n.Open = true
+	n.Policy, err = netpolicy.Compile(manifest.Group{}, nil, h.Surroundings)
+	return n, err
 }
 
 // MaxSegments bounds networks of one instance.
 const MaxSegments = 9999
 
 // FreeAddr picks the lowest address of the segment that is not taken.
-func (s Segment) FreeAddr(taken map[netip.Addr]bool) (netip.Addr, error) {
+func (s Segment) FreeAddr(taken func(netip.Addr) bool) (netip.Addr, error) {
 	for a := s.Gateway().Next(); s.Prefix.Contains(a.Next()); a = a.Next() {
-		if !taken[a] {
+		if !taken(a) {
 			return a, nil
 		}
 	}

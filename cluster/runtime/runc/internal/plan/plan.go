@@ -79,6 +79,8 @@ type Wire struct {
 	Address      netip.Prefix
 	Gateway      netip.Addr
 	MTU          int
+	// Address6 and Gateway6 are invalid without IPv6.
+	Address6, Gateway6 netip.Addr
 }
 
 // Running is a started container.

@@ -5,11 +5,13 @@ package shim
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/plan"
 )
@@ -32,6 +34,10 @@ func wire(pid int, w plan.Wire) error {
 	}
 	if err := netlink.LinkAdd(veth); err != nil {
 		return fmt.Errorf("add veth %s: %w", w.Veth, err)
+	}
+	// It hears the bridge alone: what it sends to its neighbours passes the host's rules.
+	if err := netlink.LinkSetIsolated(veth, true); err != nil {
+		return fmt.Errorf("isolate %s: %w", w.Veth, err)
 	}
 	if err := netlink.LinkSetUp(veth); err != nil {
 		return fmt.Errorf("veth %s: %w", w.Veth, err)
@@ -64,6 +70,29 @@ func wireInside(pid int, w plan.Wire) error {
 	route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: w.Gateway.AsSlice()}
 	if err := h.RouteAdd(route); err != nil {
 		return fmt.Errorf("default route: %w", err)
+	}
+	if w.Address6.IsValid() {
+		return wireSix(h, link, w)
+	}
+	return nil
+}
+
+// wireSix gives the container an IPv6 address with no neighbour but the gateway.
+func wireSix(h *netlink.Handle, link netlink.Link, w plan.Wire) error {
+	alone := func(a netip.Addr) *net.IPNet {
+		return &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}
+	}
+	addr := &netlink.Addr{IPNet: alone(w.Address6), Flags: unix.IFA_F_NODAD}
+	if err := h.AddrAdd(link, addr); err != nil {
+		return fmt.Errorf("address %s: %w", w.Address6, err)
+	}
+	for _, route := range []*netlink.Route{
+		{LinkIndex: link.Attrs().Index, Dst: alone(w.Gateway6), Scope: netlink.SCOPE_LINK},
+		{LinkIndex: link.Attrs().Index, Gw: w.Gateway6.AsSlice()},
+	} {
+		if err := h.RouteAdd(route); err != nil {
+			return fmt.Errorf("IPv6 route: %w", err)
+		}
 	}
 	return nil
 }
