@@ -71,10 +71,7 @@ func (t *Table) Bind(lease market.LeaseID, w Want, now time.Time) (Claim, error)
 	if err := w.validate(id, lease); err != nil {
 		return Claim{}, err
 	}
-	c, reserved := t.claims[id], t.reservation(lease.OrderID, w.Number)
-	if c != nil && c.state == Cooling && !c.satisfies(w.Selection) {
-		c = nil // the old address cools on without a name
-	}
+	c, reserved := t.usable(id, &w), t.reservation(lease.OrderID, w.Number)
 	if c != nil {
 		if err := c.mayBind(lease, &w); err != nil {
 			return Claim{}, err
@@ -112,21 +109,29 @@ func (t *Table) Explain(lease market.LeaseID, w Want) error {
 	if err := w.validate(id, lease); err != nil {
 		return err
 	}
-	c := t.claims[id]
-	if c != nil && c.state == Cooling && !c.satisfies(w.Selection) {
-		c = nil
-	}
-	if c == nil {
-		if t.reservation(lease.OrderID, w.Number) != nil || t.room(&w.Selection) {
-			return nil
+	c := t.usable(id, &w)
+	if c != nil {
+		if err := c.mayBind(lease, &w); err != nil {
+			return err
 		}
-		return t.exhausted(w.Selection, 1)
 	}
-	if err := c.mayBind(lease, &w); err != nil {
+	if _, err := t.merge(c, id, lease, w.Ports); err != nil {
 		return err
 	}
-	_, err := t.merge(c, id, lease, w.Ports)
-	return err
+	if c == nil && t.reservation(lease.OrderID, w.Number) == nil && !t.room(&w.Selection) {
+		return t.exhausted(w.Selection, 1)
+	}
+	return nil
+}
+
+// usable returns the claim of an ID, but not one that cools and is not as asked
+// for: that goes on cooling without a name.
+func (t *Table) usable(id ClaimID, w *Want) *claim {
+	c := t.claims[id]
+	if c != nil && c.state == Cooling && !c.satisfies(w.Selection) {
+		return nil
+	}
+	return c
 }
 
 // room reports whether a new claim could be made.

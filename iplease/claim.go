@@ -203,17 +203,19 @@ func (c *claim) family() (f Family) {
 	return f
 }
 
-// satisfies reports whether the claim is what a selection asks for.
+// satisfies reports whether the claim is what a selection asks for. That a pool is
+// only given by name was settled when the claim was made.
 func (c *claim) satisfies(s Selection) bool {
 	if s.Family&^c.family() != 0 {
 		return false
 	}
 	for _, h := range c.held() {
-		stray := &Pool{}
+		var from Pool
 		if h.space != nil {
-			stray = h.space.pool
+			from = *h.space.pool
 		}
-		if !s.admits(stray) && (h.space == nil || !h.space.pool.OnlyByName || s.Pool != "") {
+		from.OnlyByName = from.OnlyByName && s.Pool != ""
+		if !s.admits(&from) {
 			return false
 		}
 	}

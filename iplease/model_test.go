@@ -1,0 +1,527 @@
+package iplease_test
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/moorage-dev/moorage/iplease"
+	"github.com/moorage-dev/moorage/market"
+)
+
+// model is the table as one would write it without a thought for cost: a list of
+// claims that is searched from end to end.
+type model struct {
+	pools    []iplease.Pool
+	claims   []iplease.Record
+	revision uint64
+}
+
+const cooling = time.Minute
+
+// every lists the addresses of a pool that can be leased, lowest first.
+func every(p iplease.Pool, f iplease.Family) (out []netip.Addr) {
+	for _, r := range slices.SortedFunc(slices.Values(p.Ranges), func(a, b iplease.Range) int { return a.First.Compare(b.First) }) {
+		for a := r.First; r.Contains(a); a = a.Next() {
+			kept := slices.ContainsFunc(p.Reserved, func(r iplease.Range) bool { return r.Contains(a) })
+			if !kept && a.Is4() == (f == iplease.IPv4) {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+func admits(s iplease.Selection, p iplease.Pool) bool {
+	if s.Pool != "" && s.Pool != p.Name || s.Pool == "" && p.OnlyByName {
+		return false
+	}
+	for _, a := range s.Attributes {
+		if v, ok := p.Attributes.Get(a.Key); !ok || v != a.Value {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *model) poolOf(a netip.Addr) (iplease.Pool, bool) {
+	for _, p := range m.pools {
+		for _, f := range []iplease.Family{iplease.IPv4, iplease.IPv6} {
+			if slices.Contains(every(p, f), a) {
+				return p, true
+			}
+		}
+	}
+	return iplease.Pool{}, false
+}
+
+func (m *model) taken(a netip.Addr) bool {
+	return slices.ContainsFunc(m.claims, func(c iplease.Record) bool { return slices.Contains(c.Addresses, a) })
+}
+
+// addresses finds what a new claim would get, nil when there is not enough.
+func (m *model) addresses(s iplease.Selection) (out []netip.Addr) {
+	family := s.Family
+	if family == 0 {
+		family = iplease.IPv6
+		for _, p := range m.pools {
+			if admits(s, p) && slices.ContainsFunc(p.Ranges, func(r iplease.Range) bool { return r.First.Is4() }) {
+				family = iplease.IPv4
+			}
+		}
+	}
+	for _, f := range []iplease.Family{iplease.IPv4, iplease.IPv6} {
+		if family&f == 0 {
+			continue
+		}
+		found := false
+		for _, p := range m.pools {
+			if !admits(s, p) || found {
+				continue
+			}
+			for _, a := range every(p, f) {
+				if !m.taken(a) && !found {
+					out, found = append(out, a), true
+				}
+			}
+		}
+		if !found {
+			return nil
+		}
+	}
+	return out
+}
+
+func (m *model) named(id iplease.ClaimID) *iplease.Record {
+	for i, c := range m.claims {
+		if c.Name == id.Name && c.Owner == id.Owner && c.Name != "" {
+			return &m.claims[i]
+		}
+	}
+	return nil
+}
+
+func (m *model) reserved(o market.OrderID, n uint32) *iplease.Record {
+	for i, c := range m.claims {
+		if c.State == iplease.Reserved && c.Order == o && c.Number == n {
+			return &m.claims[i]
+		}
+	}
+	return nil
+}
+
+func (m *model) drop(match func(iplease.Record) bool) bool {
+	before := len(m.claims)
+	m.claims = slices.DeleteFunc(m.claims, match)
+	return len(m.claims) < before
+}
+
+func (m *model) reserve(r iplease.Request) bool {
+	before := slices.Clone(m.claims)
+	for _, n := range r.Numbers {
+		if m.reserved(r.Order, n) != nil {
+			continue
+		}
+		at := m.addresses(r.Selection)
+		if at == nil {
+			m.claims = before
+			return false
+		}
+		m.claims = append(m.claims, iplease.Record{Addresses: at, State: iplease.Reserved, Owner: r.Order.Owner, Order: r.Order, Number: n})
+	}
+	for i := range m.claims {
+		if m.claims[i].State == iplease.Reserved && m.claims[i].Order == r.Order {
+			m.claims[i].Until = r.Until
+		}
+	}
+	return true
+}
+
+func (m *model) unreserve(o market.OrderID) bool {
+	return m.drop(func(c iplease.Record) bool { return c.State == iplease.Reserved && c.Order == o })
+}
+
+// satisfies reports whether a claim is what is asked for.
+func (m *model) satisfies(c *iplease.Record, s iplease.Selection) bool {
+	for _, f := range []iplease.Family{iplease.IPv4, iplease.IPv6} {
+		has := slices.ContainsFunc(c.Addresses, func(a netip.Addr) bool { return a.Is4() == (f == iplease.IPv4) })
+		if s.Family&f != 0 && !has {
+			return false
+		}
+	}
+	for _, a := range c.Addresses {
+		p, ok := m.poolOf(a)
+		if s.Pool == "" {
+			p.OnlyByName = false // the tenant has the address: which pool it is from was settled then
+		}
+		if !ok && (s.Pool != "" || len(s.Attributes) > 0) || ok && !admits(s, p) {
+			return false
+		}
+	}
+	return true
+}
+
+func withRules(ports []iplease.Port, rules []iplease.SourceRule) []iplease.Port {
+	ports = slices.Clone(ports)
+	for i, p := range ports {
+		for _, r := range rules {
+			if r.Protocol == p.Protocol && r.External == p.External {
+				ports[i].Sources = r.Sources
+			}
+		}
+	}
+	slices.SortFunc(ports, func(a, b iplease.Port) int {
+		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.External, b.External))
+	})
+	return ports
+}
+
+// bind returns what became of a want: "", "withheld", "mismatch", "conflict" or
+// "exhausted".
+func (m *model) bind(l market.LeaseID, w iplease.Want) string {
+	id := iplease.ClaimID{Owner: l.Owner, Name: w.Name}
+	c := m.named(id)
+	if c != nil && c.State == iplease.Bound && c.Holder != l.DeploymentID {
+		return "withheld"
+	}
+	anew := c == nil || c.State == iplease.Cooling && !m.satisfies(c, w.Selection)
+	if !anew && c.State != iplease.Bound && !m.satisfies(c, w.Selection) {
+		return "mismatch"
+	}
+	var have []iplease.Port
+	var rules []iplease.SourceRule
+	if !anew {
+		rules = c.Rules
+		for _, p := range c.Ports {
+			if p.Lease != l {
+				have = append(have, p)
+			}
+		}
+	}
+	ports := withRules(append(have, w.Ports...), rules)
+	for i := 1; i < len(ports); i++ {
+		if ports[i].Protocol == ports[i-1].Protocol && ports[i].External == ports[i-1].External {
+			return "conflict"
+		}
+	}
+	r := m.reserved(l.OrderID, w.Number)
+	switch {
+	case !anew:
+	case r != nil:
+		at := r.Addresses
+		m.drop(func(c iplease.Record) bool { return c.State == iplease.Reserved && c.Order == l.OrderID && c.Number == w.Number })
+		m.rename(id)
+		m.claims = append(m.claims, iplease.Record{Addresses: at, Owner: id.Owner, Name: id.Name})
+	default:
+		at := m.addresses(w.Selection)
+		if at == nil {
+			return "exhausted"
+		}
+		m.rename(id)
+		m.claims = append(m.claims, iplease.Record{Addresses: at, Owner: id.Owner, Name: id.Name})
+	}
+	m.drop(func(c iplease.Record) bool { return c.State == iplease.Reserved && c.Order == l.OrderID && c.Number == w.Number })
+	c = m.named(id)
+	if c.State != iplease.Bound || !reflect.DeepEqual(c.Ports, ports) {
+		m.revision++
+		c.Revision = m.revision
+	}
+	c.State, c.Holder, c.Ports, c.Until = iplease.Bound, l.DeploymentID, ports, time.Time{}
+	return ""
+}
+
+// byName returns the claims in the order in which a lease lets them go.
+func (m *model) byName() []iplease.Record {
+	return slices.SortedFunc(slices.Values(m.claims), func(a, b iplease.Record) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// rename takes the name off a claim that cools.
+func (m *model) rename(id iplease.ClaimID) {
+	if c := m.named(id); c != nil {
+		c.Name = ""
+	}
+}
+
+func notOf(ports []iplease.Port, l market.LeaseID) []iplease.Port {
+	return slices.DeleteFunc(slices.Clone(ports), func(p iplease.Port) bool { return p.Lease == l })
+}
+
+func (m *model) release(l market.LeaseID, name string, now time.Time) {
+	c := m.named(iplease.ClaimID{Owner: l.Owner, Name: name})
+	if c == nil || c.State != iplease.Bound || c.Holder != l.DeploymentID {
+		return
+	}
+	left := notOf(c.Ports, l)
+	if len(left) == len(c.Ports) {
+		return
+	}
+	m.revision++
+	c.Revision = m.revision
+	switch mig := c.Migration; {
+	case len(left) > 0:
+		c.Ports = left
+	case mig != nil && mig.Phase == iplease.Switched:
+		c.Holder, c.Ports, c.Migration = mig.From, mig.Ports, nil
+	default:
+		c.Holder, c.From, c.Ports, c.Migration = market.DeploymentID{}, market.DeploymentID{}, nil, nil
+		if c.State = iplease.Parked; !c.Retained {
+			c.State, c.Until = iplease.Cooling, now.Add(cooling)
+		}
+	}
+}
+
+func (m *model) update(l market.LeaseID, wants []iplease.Want, now time.Time) (out []string) {
+	for _, c := range m.byName() {
+		if c.Holder == l.DeploymentID && c.State == iplease.Bound && !slices.ContainsFunc(wants, func(w iplease.Want) bool { return w.Name == c.Name }) {
+			m.release(l, c.Name, now)
+		}
+	}
+	for _, w := range wants {
+		out = append(out, m.bind(l, w))
+	}
+	m.unreserve(l.OrderID)
+	return out
+}
+
+func (m *model) close(l market.LeaseID, now time.Time) {
+	for _, c := range m.byName() {
+		if c.Holder == l.DeploymentID && c.State == iplease.Bound {
+			m.release(l, c.Name, now)
+		}
+	}
+	for i := range m.claims {
+		c := &m.claims[i]
+		if c.Migration == nil || len(notOf(c.Migration.Ports, l)) == len(c.Migration.Ports) {
+			continue
+		}
+		mig := *c.Migration
+		if mig.Ports = notOf(mig.Ports, l); len(mig.Ports) > 0 {
+			c.Migration = &mig
+			continue
+		}
+		if mig.Phase == iplease.Switched {
+			c.From = mig.From
+		}
+		c.Migration = nil
+	}
+	m.unreserve(l.OrderID)
+}
+
+func (m *model) expire(now time.Time, height int64) {
+	m.drop(func(c iplease.Record) bool { return !c.Until.IsZero() && !now.Before(c.Until) })
+	for i := range m.claims {
+		c := &m.claims[i]
+		if c.Retained && c.RetainedUntil != 0 && height >= c.RetainedUntil {
+			m.unretain(c, now)
+		}
+	}
+}
+
+func (m *model) retain(id iplease.ClaimID, until int64) bool {
+	c := m.named(id)
+	if c == nil {
+		return false
+	}
+	c.Retained, c.RetainedUntil = true, until
+	if c.State == iplease.Cooling {
+		c.State, c.Until = iplease.Parked, time.Time{}
+	}
+	return true
+}
+
+func (m *model) unretain(c *iplease.Record, now time.Time) {
+	c.Retained, c.RetainedUntil = false, 0
+	if c.State == iplease.Parked {
+		c.State, c.Until = iplease.Cooling, now.Add(cooling)
+	}
+}
+
+func (m *model) setSources(id iplease.ClaimID, p iplease.Protocol, external uint16, sources []netip.Prefix) bool {
+	c := m.named(id)
+	if c == nil {
+		return false
+	}
+	c.Rules = slices.DeleteFunc(slices.Clone(c.Rules), func(r iplease.SourceRule) bool { return r.Protocol == p && r.External == external })
+	if sources != nil {
+		c.Rules = append(c.Rules, iplease.SourceRule{Protocol: p, External: external, Sources: sources})
+		slices.SortFunc(c.Rules, func(a, b iplease.SourceRule) int {
+			return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.External, b.External))
+		})
+	}
+	set := func(ports []iplease.Port) (out []iplease.Port, changed bool) {
+		out = slices.Clone(ports)
+		for i, q := range out {
+			if q.Protocol == p && q.External == external && !slices.Equal(q.Sources, sources) {
+				out[i].Sources, changed = sources, true
+			}
+		}
+		return out, changed
+	}
+	ports, changed := set(c.Ports)
+	if c.Ports = ports; changed {
+		m.revision++
+		c.Revision = m.revision
+	}
+	if c.Migration != nil {
+		mig := *c.Migration
+		mig.Ports, _ = set(mig.Ports)
+		c.Migration = &mig
+	}
+	return true
+}
+
+// prepare returns "", "already", "not-found", "state", "mismatch", "conflict" or
+// "invalid".
+func (m *model) prepare(mv iplease.Move, now time.Time) string {
+	c := m.named(mv.Claim)
+	switch {
+	case c == nil:
+		return "not-found"
+	case mv.To.Owner != mv.Claim.Owner:
+		return "invalid"
+	case c.State != iplease.Bound:
+		return "state"
+	case c.Migration == nil && c.Holder == mv.To:
+		return "already"
+	case c.Migration != nil && (c.Migration.Phase == iplease.Switched || c.Migration.To != mv.To):
+		return "state"
+	case !m.satisfies(c, mv.Selection):
+		return "mismatch"
+	}
+	ports := withRules(mv.Ports, c.Rules)
+	for i := 1; i < len(ports); i++ {
+		if ports[i].Protocol == ports[i-1].Protocol && ports[i].External == ports[i-1].External {
+			return "conflict"
+		}
+	}
+	c.Migration = &iplease.Migration{Phase: iplease.Prepared, From: c.Holder, To: mv.To, Began: now, Ports: ports}
+	return ""
+}
+
+// finish does a later step of a migration and reports whether it could.
+func (m *model) finish(id iplease.ClaimID, step string) bool {
+	c := m.named(id)
+	if c == nil || c.Migration == nil {
+		return false
+	}
+	mig := *c.Migration
+	switched := mig.Phase == iplease.Switched
+	turn := func(to market.DeploymentID) {
+		c.Holder = to
+		c.Ports, mig.Ports = mig.Ports, c.Ports
+		m.revision++
+		c.Revision = m.revision
+	}
+	switch {
+	case step == "switch" && !switched:
+		turn(mig.To)
+		mig.Phase = iplease.Switched
+		c.Migration = &mig
+	case step == "confirm" && !switched:
+		return false
+	case step == "confirm":
+		c.From, c.Migration = mig.From, nil
+	case step == "rollback" && switched:
+		turn(mig.From)
+		c.Migration = nil
+	case step == "rollback":
+		c.Migration = nil
+	}
+	return true
+}
+
+// records returns the claims, sorted, with empty lists as nil.
+func (m *model) records() []iplease.Record {
+	out := slices.Clone(m.claims)
+	for i := range out {
+		out[i] = tidy(out[i])
+	}
+	slices.SortFunc(out, func(a, b iplease.Record) int { return a.Key().Compare(b.Key()) })
+	return out
+}
+
+func tidy(r iplease.Record) iplease.Record {
+	if len(r.Ports) == 0 {
+		r.Ports = nil
+	}
+	if len(r.Rules) == 0 {
+		r.Rules = nil
+	}
+	return r
+}
+
+// clone copies the model; lists inside records are never changed in place.
+func (m *model) clone() *model {
+	return &model{m.pools, slices.Clone(m.claims), m.revision}
+}
+
+// capacity counts what the table should count.
+func (m *model) capacity() []iplease.Capacity {
+	var out []iplease.Capacity
+	for _, p := range m.pools {
+		for _, f := range []iplease.Family{iplease.IPv4, iplease.IPv6} {
+			if !slices.ContainsFunc(p.Ranges, func(r iplease.Range) bool { return r.First.Is4() == (f == iplease.IPv4) }) {
+				continue
+			}
+			n := iplease.Capacity{Pool: p.Name, Family: f}
+			for _, a := range every(p, f) {
+				n.Size++
+				switch m.at(a) {
+				case iplease.Free:
+					n.Free++
+				case iplease.Reserved:
+					n.Reserved++
+				case iplease.Bound:
+					n.Bound++
+				case iplease.Parked:
+					n.Parked++
+				case iplease.Cooling:
+					n.Cooling++
+				}
+			}
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (m *model) at(a netip.Addr) iplease.State {
+	for _, c := range m.claims {
+		if slices.Contains(c.Addresses, a) {
+			return c.State
+		}
+	}
+	return iplease.Free
+}
+
+// compare says how the table differs from the model.
+func (m *model) compare(t table) error {
+	if err := t.Check(); err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	got, want := t.Records(), m.records()
+	for i := range got {
+		got[i] = tidy(got[i])
+	}
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || !reflect.DeepEqual(got[i], want[i]) {
+			return fmt.Errorf("record %d of %d, %d: got %+v, want %+v", i, len(got), len(want), got[min(i, len(got)):min(i+1, len(got))], want[min(i, len(want)):min(i+1, len(want))])
+		}
+	}
+	if got, want := t.Capacity(), m.capacity(); !slices.Equal(got, want) {
+		return fmt.Errorf("capacity: got %+v, want %+v", got, want)
+	}
+	for _, c := range m.claims {
+		for _, p := range c.Ports {
+			for _, a := range c.Addresses {
+				if h, ok := t.Holder(a, p.Protocol, p.External); !ok || h.Lease != p.Lease || h.Service != p.Service {
+					return fmt.Errorf("holder of %s %d/%s: got %v, %v", a, p.External, p.Protocol, h, ok)
+				}
+			}
+		}
+	}
+	return nil
+}
