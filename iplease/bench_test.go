@@ -59,7 +59,7 @@ func BenchmarkBindRelease(b *testing.B) {
 	for _, s := range sizes() {
 		b.Run(s.prefix+"/"+s.fill, func(b *testing.B) {
 			t := benchTable(b, s.prefix, s.claims)
-			l := benchLease(-1)
+			l := benchLease(1 << 30)
 			w, now := benchWant(l), time.Unix(0, 0)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -79,7 +79,7 @@ func BenchmarkReserve(b *testing.B) {
 	for _, s := range sizes() {
 		b.Run(s.prefix+"/"+s.fill, func(b *testing.B) {
 			t := benchTable(b, s.prefix, s.claims)
-			r := iplease.Request{Order: benchLease(-1).OrderID, Numbers: []uint32{1}}
+			r := iplease.Request{Order: benchLease(1 << 30).OrderID, Numbers: []uint32{1}}
 			b.ReportAllocs()
 			for b.Loop() {
 				if err := t.Reserve(r); err != nil {

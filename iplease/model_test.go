@@ -212,7 +212,9 @@ func (m *model) bind(l market.LeaseID, w iplease.Want) string {
 	case !anew:
 	case r != nil:
 		at := r.Addresses
-		m.drop(func(c iplease.Record) bool { return c.State == iplease.Reserved && c.Order == l.OrderID && c.Number == w.Number })
+		m.drop(func(c iplease.Record) bool {
+			return c.State == iplease.Reserved && c.Order == l.OrderID && c.Number == w.Number
+		})
 		m.rename(id)
 		m.claims = append(m.claims, iplease.Record{Addresses: at, Owner: id.Owner, Name: id.Name})
 	default:
@@ -223,7 +225,9 @@ func (m *model) bind(l market.LeaseID, w iplease.Want) string {
 		m.rename(id)
 		m.claims = append(m.claims, iplease.Record{Addresses: at, Owner: id.Owner, Name: id.Name})
 	}
-	m.drop(func(c iplease.Record) bool { return c.State == iplease.Reserved && c.Order == l.OrderID && c.Number == w.Number })
+	m.drop(func(c iplease.Record) bool {
+		return c.State == iplease.Reserved && c.Order == l.OrderID && c.Number == w.Number
+	})
 	c = m.named(id)
 	if c.State != iplease.Bound || !reflect.DeepEqual(c.Ports, ports) {
 		m.revision++
