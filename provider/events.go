@@ -97,6 +97,15 @@ func differences(before, after api.LeaseStatus, now time.Time) []api.Event {
 			Message: fmt.Sprintf("funds run out at block %d, about %s", f.RunOutHeight, f.RunOutTime.Format(time.RFC3339)),
 		})
 	}
+	if n := after.Notice; n != nil && before.Notice == nil {
+		out = append(out, api.Event{
+			Time: now, Kind: api.EventNotice, State: n.Reason,
+			Message: fmt.Sprintf("the provider takes the lease back at block %d, about %s", n.EndsAtHeight, n.EndsAt.Format(time.RFC3339)),
+		})
+	}
+	if a := after.Scale; a != nil && (before.Scale == nil || before.Scale.Number != a.Number) {
+		out = append(out, scaleEvent(*a, now))
+	}
 	for _, s := range after.Services {
 		old, _ := before.Service(s.Name)
 		if old.State != s.State || old.Reason != s.Reason || old.Ready != s.Ready {
@@ -104,4 +113,16 @@ func differences(before, after api.LeaseStatus, now time.Time) []api.Event {
 		}
 	}
 	return out
+}
+
+func scaleEvent(a api.ScaleAnswer, now time.Time) api.Event {
+	e := api.Event{Time: now, Kind: api.EventScaleAnswered, State: "confirmed"}
+	for i, r := range a.Reasons {
+		e.State = "declined"
+		if i > 0 {
+			e.Message += "; "
+		}
+		e.Message += r.Rule + ": " + r.Detail
+	}
+	return e
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/provider/bidengine"
 )
 
 // runMarket registers the provider, reads the state, and follows the news. When
@@ -126,10 +127,10 @@ func (p *Provider) restore(ctx context.Context) error {
 	return nil
 }
 
-// activeOnMarket lists our active leases.
+// activeOnMarket lists our leases that are not closed.
 func (p *Provider) activeOnMarket(ctx context.Context) iter.Seq2[market.Lease, error] {
 	return market.All(func(page market.Page) ([]market.Lease, string, error) {
-		return p.cfg.Market.Leases(ctx, market.LeaseFilter{Provider: p.me, State: market.LeaseActive}, page)
+		return p.cfg.Market.Leases(ctx, market.LeaseFilter{Provider: p.me, Live: true}, page)
 	})
 }
 
@@ -143,8 +144,14 @@ func (p *Provider) bidsOnMarket(ctx context.Context) iter.Seq2[market.Bid, error
 // news turns an event of the market into something to look at.
 func (p *Provider) news(e market.Event) {
 	switch e.Kind {
-	case market.EventOrderCreated, market.EventOrderClosed, market.EventBidCreated, market.EventBidClosed:
+	case market.EventOrderCreated, market.EventOrderClosed:
 		p.queue.add(orderTask(e.ID.OrderID))
+	case market.EventBidCreated, market.EventBidClosed:
+		p.bidNews(e)
+	case market.EventLeaseClosing, market.EventScaleRequested, market.EventScaleConfirmed, market.EventScaleDropped:
+		if e.ID.Provider == p.me {
+			p.queue.add(leaseTask(e.ID))
+		}
 	case market.EventLeaseCreated, market.EventLeaseClosed:
 		p.queue.add(orderTask(e.ID.OrderID))
 		if e.ID.Provider == p.me {
@@ -156,8 +163,27 @@ func (p *Provider) news(e market.Event) {
 			p.queue.add(leaseTask(id))
 		}
 	case market.EventDeploymentCreated, market.EventGroupStarted, market.EventGroupPaused, market.EventGroupClosed,
-		market.EventPaymentWithdrawn, market.EventProviderChanged, market.EventCertificateChanged, market.EventAuditChanged:
+		market.EventPaymentWithdrawn, market.EventProviderChanged, market.EventCertificateChanged, market.EventAuditChanged,
+		market.EventRetainerOpened, market.EventRetainerDeposited, market.EventRetainerWithdrawn, market.EventRetainerClosed:
 		// They change no order or lease of ours by themselves.
+	}
+}
+
+// bidNews looks at an order whose bids have changed, if that can concern us: ours
+// did, or there was no room for ours.
+func (p *Provider) bidNews(e market.Event) {
+	ours := e.ID.Provider == p.me
+	p.mu.Lock()
+	entry := p.orders[e.ID.OrderID]
+	full := entry != nil && slices.ContainsFunc(entry.declined, func(r bidengine.Reason) bool {
+		return r.Code == bidengine.OrderFull || r.Code == "order-bids"
+	})
+	p.mu.Unlock()
+	if ours || full && e.Kind == market.EventBidClosed {
+		p.queue.add(orderTask(e.ID.OrderID))
+	}
+	if ours && e.Kind == market.EventBidClosed {
+		p.retryDeclined(bidengine.Reason.Deposit)
 	}
 }
 

@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/moorage-dev/moorage/cluster/driver"
+	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider/bidengine"
+	"github.com/moorage-dev/moorage/provider/gateway/api"
 )
 
 // leaseHealth is what was seen last of a lease that is served.
@@ -19,6 +21,8 @@ type leaseHealth struct {
 	// the heights that were told and acted on.
 	runOut                 RunOut
 	warnedOf, withdrawnFor int64
+	// notice is set once the lease has been given notice.
+	notice *api.Notice
 }
 
 // reconcileLease does what a lease of ours calls for.
@@ -33,8 +37,15 @@ func (p *Provider) reconcileLease(ctx context.Context, id market.LeaseID) error 
 	if err != nil || lease.State.Terminal() {
 		return p.endLease(ctx, id, lease.Reason)
 	}
-	record, err := p.ensureRecord(ctx, lease)
+	order, err := p.cfg.Market.Order(ctx, id.OrderID)
 	if err != nil {
+		return err
+	}
+	record, noScale, err := p.ensureRecord(lease, order)
+	if err != nil {
+		return err
+	}
+	if err := p.answerScale(ctx, lease, order, record, noScale); err != nil {
 		return err
 	}
 	if err := p.lookAfterMoney(ctx, id); err != nil {
@@ -49,27 +60,27 @@ func (p *Provider) reconcileLease(ctx context.Context, id market.LeaseID) error 
 	return p.keepWorkload(ctx, lease, record)
 }
 
-// ensureRecord returns the record of an active lease, making it and the
-// reservation if they are not there.
-func (p *Provider) ensureRecord(ctx context.Context, lease market.Lease) (Record, error) {
-	order, err := p.cfg.Market.Order(ctx, lease.ID.OrderID)
-	if err != nil {
-		return Record{}, err
-	}
-	placement, refused := p.reserve(order)
+// ensureRecord returns the record of a lease that is not closed, making it and
+// the reservation if they are not there. noScale says why a request to scale has
+// no room.
+func (p *Provider) ensureRecord(lease market.Lease, order market.Order) (record Record, noScale []inventory.Reason, err error) {
+	placement, refused, noScale := p.reserveLease(lease, order)
 	if len(refused) > 0 {
 		// The promise was made with the bid: it is kept as far as the cluster can.
 		p.cfg.Logger.Error("a lease no longer fits the inventory", "lease", lease.ID, "reasons", refused)
 	}
+	notice := p.notice(lease)
 	p.mu.Lock()
 	known := p.records[lease.ID].Won()
 	_, watched := p.health[lease.ID]
 	if !watched {
 		p.health[lease.ID] = &leaseHealth{}
 	}
+	p.health[lease.ID].notice = notice
 	p.mu.Unlock()
-	record, err := p.changeRecord(lease.ID, true, func(r *Record) {
+	record, err = p.changeRecord(lease.ID, true, func(r *Record) {
 		r.GroupName = order.Spec.Name
+		r.takeCounts(order.Spec)
 		if len(placement.Assignments) > 0 {
 			r.Placement = placement
 		}
@@ -79,13 +90,13 @@ func (p *Provider) ensureRecord(ctx context.Context, lease market.Lease) (Record
 	})
 	switch {
 	case err != nil:
-		return Record{}, err
+		return Record{}, nil, err
 	case !known:
 		p.observe(Event{Kind: EventLeaseWon, Lease: lease.ID, Price: lease.Price})
 	case !watched:
 		p.observe(Event{Kind: EventRecovered, Lease: lease.ID, Price: lease.Price})
 	}
-	return record, nil
+	return record, noScale, nil
 }
 
 // changeRecord changes the record of a lease or bid and stores it, if the
@@ -140,7 +151,15 @@ func (p *Provider) awaitManifest(ctx context.Context, lease market.Lease, r Reco
 		p.queue.addAfter(leaseTask(lease.ID), left)
 		return nil
 	}
-	return p.closeBid(ctx, lease.ID, market.ReasonManifestTimeout)
+	return p.giveUp(ctx, lease, market.ReasonManifestTimeout)
+}
+
+// giveUp ends a lease that cannot be served, unless its end is on the way.
+func (p *Provider) giveUp(ctx context.Context, lease market.Lease, reason market.CloseReason) error {
+	if lease.State != market.LeaseActive {
+		return nil
+	}
+	return p.closeBid(ctx, lease.ID, reason)
 }
 
 // closeBid ends a lease from the provider's side. That it has ended already is
@@ -161,7 +180,7 @@ func (p *Provider) keepWorkload(ctx context.Context, lease market.Lease, r Recor
 	switch {
 	case errors.Is(err, driver.ErrNotFound) || err == nil && status.Revision < r.Revision:
 		// What the cluster refuses for good does not stay pending for ever either.
-		if over, err := p.judge(ctx, lease.ID, TroublePending); over || err != nil {
+		if over, err := p.judge(ctx, lease, TroublePending); over || err != nil {
 			return err
 		}
 		w, err := workload(r)
@@ -172,11 +191,11 @@ func (p *Provider) keepWorkload(ctx context.Context, lease market.Lease, r Recor
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil: // not seen is not broken
-		_, judged := p.judge(ctx, lease.ID, TroubleUnknown)
+		_, judged := p.judge(ctx, lease, TroubleUnknown)
 		return errors.Join(err, judged)
 	}
 	p.noteStatus(lease.ID, status)
-	_, err = p.judge(ctx, lease.ID, troubleOf(status.State))
+	_, err = p.judge(ctx, lease, troubleOf(status.State))
 	return err
 }
 
@@ -218,8 +237,8 @@ func (p *Provider) noteStatus(id market.LeaseID, status driver.Status) {
 
 // judge notes what is wrong with a workload and ends its lease when that has
 // lasted too long. It reports whether it did.
-func (p *Provider) judge(ctx context.Context, id market.LeaseID, kind TroubleKind) (over bool, err error) {
-	now := time.Now().UTC()
+func (p *Provider) judge(ctx context.Context, lease market.Lease, kind TroubleKind) (over bool, err error) {
+	id, now := lease.ID, time.Now().UTC()
 	r, err := p.changeRecord(id, false, func(r *Record) { r.Trouble = r.Trouble.next(kind, now) })
 	if err != nil || r.Trouble.Kind == "" {
 		return false, err
@@ -233,7 +252,7 @@ func (p *Provider) judge(ctx context.Context, id market.LeaseID, kind TroubleKin
 		return false, nil
 	}
 	p.cfg.Logger.Warn("a workload is given up", "lease", id, "trouble", string(r.Trouble.Kind), "since", r.Trouble.Since)
-	return true, p.closeBid(ctx, id, market.ReasonUnstable)
+	return true, p.giveUp(ctx, lease, market.ReasonUnstable)
 }
 
 // next is the trouble after a look. A workload that fails, starts and fails

@@ -61,13 +61,13 @@ func (p *Provider) checkManifest(ctx context.Context, id market.DeploymentID, m 
 	for i, g := range groups {
 		specs[i] = g.Spec
 	}
-	return hash, manifest.Check(m, specs)
+	return hash, manifest.Check(m.WithCounts(specs), specs)
 }
 
 // activeLeases returns our active leases of a deployment, at least one.
 func (p *Provider) activeLeases(ctx context.Context, id market.DeploymentID) ([]market.Lease, error) {
 	list := func(page market.Page) ([]market.Lease, string, error) {
-		f := market.LeaseFilter{Owner: id.Owner, DSeq: id.DSeq, Provider: p.me, State: market.LeaseActive}
+		f := market.LeaseFilter{Owner: id.Owner, DSeq: id.DSeq, Provider: p.me, Live: true}
 		return p.cfg.Market.Leases(ctx, f, page)
 	}
 	var out []market.Lease
@@ -85,7 +85,11 @@ func (p *Provider) activeLeases(ctx context.Context, id market.DeploymentID) ([]
 
 // acceptManifest stores a manifest for a lease and has the cluster take it.
 func (p *Provider) acceptManifest(ctx context.Context, lease market.Lease, m manifest.Manifest, hash market.Hash) error {
-	before, err := p.ensureRecord(ctx, lease)
+	order, err := p.cfg.Market.Order(ctx, lease.ID.OrderID)
+	if err != nil {
+		return err
+	}
+	before, _, err := p.ensureRecord(lease, order)
 	if err != nil {
 		return err
 	}

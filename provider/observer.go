@@ -38,13 +38,17 @@ const (
 	EventRecovered EventKind = 11
 	// EventRunsDry: the tenant's funds run out soon, or have; see the event's RunOut.
 	EventRunsDry EventKind = 12
+	// EventScaled: a request to scale was confirmed, at the event's price.
+	EventScaled EventKind = 13
+	// EventScaleDeclined: a request to scale was declined, for the event's reasons.
+	EventScaleDeclined EventKind = 14
 )
 
 // String returns a kebab-case name.
 func (k EventKind) String() string {
 	names := [...]string{
 		"", "registered", "order-seen", "declined", "bid", "bid-ended", "lease-won",
-		"manifest-accepted", "status", "lease-closed", "withdrawn", "recovered", "runs-dry",
+		"manifest-accepted", "status", "lease-closed", "withdrawn", "recovered", "runs-dry", "scaled", "scale-declined",
 	}
 	if int(k) < len(names) && k > 0 {
 		return names[k]

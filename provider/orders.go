@@ -113,7 +113,7 @@ func (p *Provider) considerOrder(ctx context.Context, order market.Order) error 
 
 // bid puts a bid on the market.
 func (p *Provider) bid(ctx context.Context, order market.Order, entry *orderEntry, d bidengine.Decision) error {
-	msg := market.CreateBid{ID: market.BidID{OrderID: order.ID, Provider: p.me}, Price: d.Price, Deposit: d.Deposit}
+	msg := market.CreateBid{ID: market.BidID{OrderID: order.ID, Provider: p.me}, Price: d.Price, Units: d.Units, Deposit: d.Deposit}
 	_, err := p.changeRecord(msg.ID.Lease(), true, func(r *Record) {
 		r.Placement, r.BidAt = d.Placement, time.Now().UTC()
 	})

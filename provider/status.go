@@ -134,9 +134,9 @@ func (p *Provider) Screen(ctx context.Context, tenant market.Address, groups []m
 func (p *Provider) LeaseStatus(ctx context.Context, id market.LeaseID) (api.LeaseStatus, error) {
 	p.mu.Lock()
 	record := p.records[id]
-	var run RunOut
-	if h := p.health[id]; h != nil {
-		run = h.runOut
+	var h leaseHealth
+	if p.health[id] != nil {
+		h = *p.health[id]
 	}
 	p.mu.Unlock()
 	if !record.Won() {
@@ -150,9 +150,10 @@ func (p *Provider) LeaseStatus(ctx context.Context, id market.LeaseID) (api.Leas
 		out = leaseDocument(id, st, err)
 		p.addHostnames(&out, record)
 	}
-	if run.Height > 0 {
+	if run := h.runOut; run.Height > 0 {
 		out.Funds = &api.Funds{RunOutHeight: run.Height, RunOutTime: run.Time, Overdrawn: run.Overdrawn}
 	}
+	out.Notice, out.Scale = h.notice, scaleDocument(record.Scaled)
 	return out, nil
 }
 

@@ -42,6 +42,10 @@ type Record struct {
 	Withheld []string `json:"withheld,omitempty"`
 	// Restarts counts, per service, how often the tenant had it restarted.
 	Restarts map[string]uint64 `json:"restarts,omitempty"`
+	// Units are what the group has ordered, with the numbers of replicas that hold.
+	Units []market.ResourceUnit `json:"units,omitempty"`
+	// Scaled is the last answer to a request to scale, nil for none.
+	Scaled *ScaleAnswer `json:"scaled,omitempty"`
 	// Trouble is what is wrong with the workload, and since when.
 	Trouble Trouble `json:"trouble,omitzero"`
 }
@@ -68,12 +72,13 @@ type Trouble struct {
 	Since time.Time   `json:"since"`
 }
 
-// Group returns the manifest group of the lease; an empty one before the first
-// manifest.
+// Group returns the manifest group of the lease, with the numbers of replicas
+// that hold; an empty one before the first manifest.
 func (r Record) Group() (manifest.Group, bool) {
 	for _, g := range r.Manifest {
 		if g.Name == r.GroupName {
-			return g, true
+			specs := []market.GroupSpec{{Name: g.Name, Units: r.Units}}
+			return manifest.Manifest{g}.WithCounts(specs)[0], true
 		}
 	}
 	return manifest.Group{}, false

@@ -59,15 +59,17 @@ type Reason struct {
 // String returns the code and the detail.
 func (r Reason) String() string { return string(r.Code) + ": " + r.Detail }
 
-// Capacity reports whether the reason may go away when capacity or funds come
-// free: the same order is then worth another look.
+// Capacity reports whether the reason may go away when capacity comes free: the
+// same order is then worth another look.
 func (r Reason) Capacity() bool {
 	switch r.Code {
 	case OrderNotOpen, OwnOrder, Draining, DenomNotAccepted, NoPrice, PriceOverCeiling,
 		TenantDenied, TenantNotAllowed, OrderFull, OrderInvalid, Internal:
 		return false
-	case AddressesExhausted, DepositShort:
+	case AddressesExhausted:
 		return true
+	case DepositShort:
+		return false
 	}
 	switch inventory.Code(r.Code) {
 	case inventory.NoNodes, inventory.NoArchitecture, inventory.NoAttribute, inventory.NoStorageClass,
@@ -76,12 +78,20 @@ func (r Reason) Capacity() bool {
 		return true
 	case inventory.Invalid:
 	}
-	return r.Code == "balance-too-low" // the market's word for DepositShort
+	return false
+}
+
+// Deposit reports whether the reason may go away when a deposit comes back.
+func (r Reason) Deposit() bool {
+	return r.Code == DepositShort || r.Code == "balance-too-low" // the market's word for it
 }
 
 // Decision is a bid to make.
 type Decision struct {
-	Price   market.Price
+	Price market.Price
+	// Units are the prices per replica of an order that can be scaled in place; nil
+	// for one that cannot.
+	Units   []market.UnitPrice
 	Deposit market.Coin
 	// Placement is where the group would run. Nothing is reserved yet.
 	Placement inventory.Placement
@@ -143,13 +153,21 @@ func Decide(ctx context.Context, order market.Order, s Snapshot) (Decision, []Re
 	if len(refused) > 0 {
 		return Decision{}, FromInventory(refused)
 	}
-	amount, err := s.Pricer.Price(ctx, Request{
-		Order: order, Denom: ceiling.Denom, Ceiling: ceiling.AmountPerBlock, Placement: placement,
-	})
-	if reasons := judge(amount, ceiling, err); len(reasons) > 0 {
+	d := Decision{Price: market.Price{Denom: ceiling.Denom}, Deposit: deposit, Placement: placement}
+	r := Request{Order: order, Denom: ceiling.Denom, Ceiling: ceiling.AmountPerBlock, Placement: placement}
+	if order.Spec.Scalable() {
+		d.Units, reasons = priceUnits(ctx, r, s.Pricer)
+		if len(reasons) > 0 {
+			return Decision{}, reasons
+		}
+		d.Price, err = order.Spec.PriceOf(ceiling.Denom, d.Units)
+	} else {
+		d.Price.AmountPerBlock, err = s.Pricer.Price(ctx, r)
+	}
+	if reasons := judge(d.Price.AmountPerBlock, ceiling, err); len(reasons) > 0 {
 		return Decision{}, reasons
 	}
-	return Decision{market.Price{Denom: ceiling.Denom, AmountPerBlock: amount}, deposit, placement}, nil
+	return d, nil
 }
 
 // filter holds the checks that need neither inventory nor price.

@@ -109,6 +109,28 @@ type LeaseStatus struct {
 	Services []ServiceStatus `json:"services"`
 	// Funds says when the deployment's funds run out; nil when that is not in sight.
 	Funds *Funds `json:"funds,omitempty"`
+	// Notice says when the lease ends because the provider takes it back.
+	Notice *Notice `json:"notice,omitempty"`
+	// Scale is the provider's last answer to a request to scale; nil for none.
+	Scale *ScaleAnswer `json:"scale,omitempty"`
+}
+
+// Notice says when a lease ends by the provider's wish. Until then it runs.
+type Notice struct {
+	// EndsAtHeight is the block at which it ends, EndsAt when that is expected.
+	EndsAtHeight int64     `json:"ends_at_height"`
+	EndsAt       time.Time `json:"ends_at"`
+	// Reason is the text of the reason that the provider gave.
+	Reason string `json:"reason"`
+}
+
+// ScaleAnswer is a provider's answer to a request to scale.
+type ScaleAnswer struct {
+	// Number is that of the request.
+	Number    uint32 `json:"number"`
+	Confirmed bool   `json:"confirmed"`
+	// Reasons say why it was declined.
+	Reasons []Reason `json:"reasons,omitempty"`
 }
 
 // Funds says when the funds of a deployment run out if nobody deposits.
@@ -264,7 +286,8 @@ type LogLine struct {
 type Event struct {
 	Time time.Time `json:"time"`
 	// Kind is a stable kebab-case name: phase-changed, service-changed,
-	// manifest-accepted, funds-changed, closing.
+	// manifest-accepted, funds-changed, notice, scale-answered,
+	// closing.
 	Kind string `json:"kind"`
 	// Service is set where the event is about one.
 	Service string `json:"service,omitempty"`
@@ -281,6 +304,8 @@ const (
 	EventServiceChanged   = "service-changed"
 	EventClosing          = "closing"
 	EventFundsChanged     = "funds-changed"
+	EventNotice           = "notice"
+	EventScaleAnswered    = "scale-answered"
 )
 
 // Screening asks a provider what it would bid: POST /screening.
