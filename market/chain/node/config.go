@@ -55,6 +55,19 @@ type Config struct {
 	// NoTxIndex leaves out the index of transactions by hash. Moorage's client
 	// does not need it; explorers do.
 	NoTxIndex bool
+	// SnapshotEvery takes a copy of the state each so many blocks, for new nodes
+	// to start from; 0 takes none.
+	SnapshotEvery uint64
+	// SnapshotKeep is how many copies are kept; 0 is [app.DefaultKeepSnapshots].
+	SnapshotKeep uint32
+	// StateSync starts an empty home from a copy that the peers have; nil carries
+	// out every block instead. A home that has blocks goes on with its own.
+	StateSync *StateSync
+	// Releases are upgrades that this program brings beside those of package app.
+	Releases []app.Release
+	// CheckEvery looks for broken invariants each so many blocks and stops the
+	// node if there are any; 0 never looks. See [app.Config.CheckEvery].
+	CheckEvery uint64
 	// Logger gets the node's messages; nil discards them. What the chain reports
 	// of each block comes at level Debug.
 	Logger *slog.Logger
@@ -97,6 +110,9 @@ func (c Config) check() error {
 		if _, _, err := net.SplitHostPort(a.address); a.address != "" && err != nil {
 			faults = multierror.Append(faults, fmt.Errorf("node: %s %q: want host:port: %w", a.field, a.address, err))
 		}
+	}
+	if c.StateSync != nil {
+		faults = multierror.Append(faults, c.StateSync.check(c.Peers))
 	}
 	return faults.ErrorOrNil()
 }

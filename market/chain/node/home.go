@@ -37,6 +37,8 @@ func (h *home) key() string      { return filepath.Join(h.dir, "config", "priv_v
 func (h *home) keyState() string { return filepath.Join(h.dir, "data", "priv_validator_state.json") }
 func (h *home) data() string     { return filepath.Join(h.dir, "data") }
 
+func (h *home) snapshots() string { return filepath.Join(h.data(), "snapshots") }
+
 // openHome makes the folder when it is missing and takes its lock, which the
 // system gives back when the process ends, however it ends.
 func openHome(dir string) (*home, error) {

@@ -81,28 +81,52 @@ func Join(dir string, g *genutiltypes.AppGenesis) (err error) {
 // Export reads the newest state of a home's chain as a genesis from which a
 // chain of that name can go on. The node must not be running.
 func Export(c Config, chainID string) (g *genutiltypes.AppGenesis, err error) {
+	err = withStopped(c, "export", func(a *app.App) error {
+		g, err = a.Export(chainID)
+		return err
+	})
+	return g, err
+}
+
+// Check looks for broken invariants in the newest state of a home's chain:
+// money, states, indexes. The node must not be running. It returns the height of
+// the state.
+func Check(c Config) (height int64, err error) {
+	err = withStopped(c, "check", func(a *app.App) error {
+		height = a.LastBlockHeight()
+		ctx, err := a.CreateQueryContext(height, false)
+		if err != nil {
+			return fmt.Errorf("node: check: %w", err)
+		}
+		return a.Market().Check(ctx)
+	})
+	return height, err
+}
+
+// withStopped opens the application of a home whose node is not running.
+func withStopped(c Config, what string, do func(*app.App) error) (err error) {
 	c = c.withDefaults()
 	h, err := openNamed(c.Home)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
 	have, ok, err := h.loadGenesis()
 	if err != nil {
-		return nil, err
+		return err
 	} else if !ok {
-		return nil, fmt.Errorf("node: export: there is no chain in %s", h.dir)
+		return fmt.Errorf("node: %s: there is no chain in %s", what, h.dir)
 	}
 	db, err := h.database()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	a, err := app.New(db, app.Config{ChainID: have.ChainID, Home: h.dir, Logger: c.Logger})
+	a, err := app.New(db, app.Config{ChainID: have.ChainID, Home: h.dir, Logger: c.Logger, Releases: c.Releases})
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return errors.Join(err, db.Close())
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
-	return a.Export(chainID)
+	return do(a)
 }
 
 func openNamed(dir string) (*home, error) {

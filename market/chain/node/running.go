@@ -77,7 +77,8 @@ func (r *running) open() (err error) {
 	r.dbs.memory = r.home.memory
 	r.app, err = app.New(r.db, app.Config{
 		ChainID: r.genesis.ChainID, Logger: r.config.Logger, MinGasPrices: r.config.MinGasPrices, Home: r.home.dir,
-		KeepStates: r.config.KeepStates,
+		KeepStates: r.config.KeepStates, Releases: r.config.Releases, CheckEvery: r.config.CheckEvery,
+		Snapshots: app.Snapshots{Dir: r.home.snapshots(), Every: r.config.SnapshotEvery, Keep: r.config.SnapshotKeep},
 	})
 	return err
 }
@@ -164,6 +165,9 @@ func (r *running) cometConfig() *cmtcfg.Config {
 	c.P2P.AllowDuplicateIP = true
 	c.P2P.PexReactor = len(r.config.Peers) > 0
 	c.Instrumentation.Prometheus = false
+	if s := r.config.StateSync; s != nil {
+		s.apply(c.StateSync, r.home.data())
+	}
 	if r.config.NoTxIndex {
 		c.TxIndex.Indexer = "null"
 	}
