@@ -31,6 +31,8 @@ func (a *DeploymentAuthorization) MsgTypeURL() string {
 		return sdk.MsgTypeURL(&MsgUpdateDeployment{})
 	case ROLE_CLOSE:
 		return sdk.MsgTypeURL(&MsgCloseDeployment{})
+	case ROLE_SCALE:
+		return sdk.MsgTypeURL(&MsgScaleLease{})
 	case ROLE_UNSPECIFIED:
 	}
 	return ""
@@ -63,11 +65,21 @@ func (a *DeploymentAuthorization) checkGrant(g DeploymentGrant) error {
 	if err := g.id().Validate(); err != nil {
 		return err
 	}
-	switch {
-	case a.Role != ROLE_DEPOSIT && len(g.SpendLimit) > 0:
-		return market.Refuse(market.ErrInvalid, "grant-bounds", "deployment %s: a spend limit is for role deposit", g.id())
-	case a.Role == ROLE_DEPOSIT && (g.SpendLimit.Validate() != nil || g.SpendLimit.Empty()):
-		return market.Refuse(market.ErrInvalid, "grant-bounds", "deployment %s: want a spend limit, coins sorted by denomination", g.id())
+	switch a.Role {
+	case ROLE_DEPOSIT:
+		if g.SpendLimit.Validate() != nil || g.SpendLimit.Empty() {
+			return market.Refuse(market.ErrInvalid, "grant-bounds", "deployment %s: want a spend limit, coins sorted by denomination", g.id())
+		}
+		g.SpendLimit = nil
+	case ROLE_SCALE:
+		if err := g.checkScale(); err != nil {
+			return err
+		}
+		g.Counts, g.MaxPrice = nil, nil
+	case ROLE_UNSPECIFIED, ROLE_UPDATE, ROLE_CLOSE:
+	}
+	if len(g.SpendLimit) > 0 || len(g.Counts) > 0 || g.MaxPrice != nil {
+		return market.Refuse(market.ErrInvalid, "grant-bounds", "deployment %s: bounds of another role than %s", g.id(), a.Role)
 	}
 	return nil
 }
@@ -111,6 +123,8 @@ func (a *DeploymentAuthorization) subject(msg sdk.Msg) (market.DeploymentID, boo
 		p = IDParts{Owner: m.Owner, Dseq: m.Dseq}
 	case *MsgUpdateDeployment:
 		p = IDParts{Owner: m.Owner, Dseq: m.Dseq}
+	case *MsgScaleLease:
+		p = IDParts{Owner: m.Owner, Dseq: m.Dseq}
 	case *MsgCloseDeployment:
 		p = IDParts{Owner: m.Owner, Dseq: m.Dseq}
 	}
@@ -120,10 +134,16 @@ func (a *DeploymentAuthorization) subject(msg sdk.Msg) (market.DeploymentID, boo
 // use returns what is left of a grant after a message, and whether that is
 // different from what it was.
 func (g DeploymentGrant) use(msg sdk.Msg) (left DeploymentGrant, used bool, err error) {
-	m, ok := msg.(*MsgDepositDeployment)
-	if !ok {
-		return g, false, nil
+	switch m := msg.(type) {
+	case *MsgDepositDeployment:
+		return g.deposit(m)
+	case *MsgScaleLease:
+		return g, false, g.allowScale(m)
 	}
+	return g, false, nil
+}
+
+func (g DeploymentGrant) deposit(m *MsgDepositDeployment) (left DeploymentGrant, used bool, err error) {
 	if !m.Amount.IsValid() || !m.Amount.IsPositive() {
 		return g, false, market.Refuse(market.ErrInvalid, "deposit-amount", "want a positive amount")
 	}

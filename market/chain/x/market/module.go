@@ -26,8 +26,9 @@ import (
 	"github.com/moorage-dev/moorage/market/machine"
 )
 
-// ConsensusVersion is the version of the module's store layout.
-const ConsensusVersion = 1
+// ConsensusVersion is the version of the module's store layout. Chains of an
+// older version migrate in an upgrade.
+const ConsensusVersion = 2
 
 var (
 	_ module.AppModuleBasic   = Module{}
@@ -72,6 +73,9 @@ func (Module) RegisterGRPCGatewayRoutes(c client.Context, mux *gwruntime.ServeMu
 func (m Module) RegisterServices(c module.Configurator) {
 	marketpb.RegisterMsgServer(c.MsgServer(), keeper.NewMsgServer(m.keeper))
 	marketpb.RegisterQueryServer(c.QueryServer(), keeper.NewQueryServer(m.keeper))
+	if err := c.RegisterMigration(keeper.ModuleName, 1, func(ctx sdk.Context) error { return m.keeper.Migrate1to2(ctx) }); err != nil {
+		panic(err) // the migration is constant
+	}
 }
 
 // DefaultGenesis implements [module.HasGenesisBasics]: no state, and settlement

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"cosmossdk.io/core/store"
 	"github.com/cosmos/cosmos-sdk/codec/address"
 	"github.com/cosmos/cosmos-sdk/runtime"
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
@@ -70,7 +71,8 @@ const authority = "authority"
 type fixture struct {
 	*keeper.Keeper
 	*bank
-	ctx sdk.Context
+	ctx   sdk.Context
+	store store.KVStoreService
 }
 
 func prefix() string { return sdk.GetConfig().GetBech32AccountAddrPrefix() }
@@ -94,7 +96,7 @@ func newFixture(tb testing.TB) fixture {
 	params := market.DefaultParams("uakt")
 	params.OrderLifetimeBlocks = 10
 	require.NoError(tb, k.SetParams(ctx, params))
-	return fixture{k, b, ctx}
+	return fixture{k, b, ctx, runtime.NewKVStoreService(key)}
 }
 
 func (f fixture) fund(name string) market.Address {

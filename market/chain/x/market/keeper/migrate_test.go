@@ -1,0 +1,48 @@
+package keeper_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/market/chain/marketpb"
+)
+
+// asVersion1 writes parameters as version 1 did, which had fewer.
+func (f fixture) asVersion1(t *testing.T, p market.Params) {
+	t.Helper()
+	old := marketpb.FromParams(p)
+	old.ScaleBlocks, old.MaxReclaimBlocks, old.Limits.MaxListed = 0, 0, 0
+	raw, err := old.Marshal()
+	require.NoError(t, err)
+	require.NoError(t, f.store.OpenKVStore(f.ctx).Set([]byte{0}, raw))
+}
+
+func TestMigrationKeepsWhatWasAndAddsWhatIsNew(t *testing.T) {
+	f := newFixture(t)
+	owner := f.fund("owner")
+	require.NoError(t, f.do(order(owner, 1)))
+	set := market.DefaultParams("uakt", "uact")
+	set.FeePerMyriad, set.GraceBlocks, set.Limits.MaxGroups = 42, 7, 3
+	f.asVersion1(t, set)
+	before, err := f.ExportGenesis(f.ctx)
+	require.NoError(t, err)
+
+	require.NoError(t, f.Migrate1to2(f.ctx))
+	got, err := f.Params(f.ctx)
+	require.NoError(t, err)
+	assert.Equal(t, set, got, "what governance had set, and the defaults of what is new")
+	require.NoError(t, f.Check(f.ctx))
+	after, err := f.ExportGenesis(f.ctx)
+	require.NoError(t, err)
+	after.Params = before.Params
+	assert.Equal(t, before, after, "rows stay as they are")
+}
+
+func TestMigrationOfAStoreWithoutParametersFails(t *testing.T) {
+	f := newFixture(t)
+	require.NoError(t, f.store.OpenKVStore(f.ctx).Delete([]byte{0}))
+	require.ErrorIs(t, f.Migrate1to2(f.ctx), market.ErrInvalid)
+}
