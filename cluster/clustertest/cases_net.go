@@ -24,6 +24,8 @@ func networkCases() []Case {
 		{Name: "one port for tcp and udp", Clause: "Ports are the forwarded ports, one per container port and protocol.", Needs: []Ability{Forward}, Check: bothProtocols},
 		{Name: "services reach each other", Clause: "Services of a lease reach one another by name.", Needs: []Ability{Names, Exec}, Check: namesInside},
 		{Name: "leases do not reach each other", Clause: "Leases are isolated.", Needs: []Ability{Isolation, Exec}, Check: isolation},
+		{Name: "exposed to one service", Clause: "EnforcesServices: a service reaches another only on ports exposed to it.", Needs: []Ability{Policy, Names, Exec}, Check: exposedToOne},
+		{Name: "exposed to another from now on", Clause: "The policy is that of the newest revision.", Needs: []Ability{Policy, Names, Exec}, Check: exposedToAnother},
 	}
 }
 
@@ -251,6 +253,57 @@ func isolation(ctx context.Context, e *Env) error {
 		}
 		if code == 0 {
 			return fmt.Errorf("lease 2 reached %s of lease 1: %q", url, got)
+		}
+	}
+	return nil
+}
+
+// backed is a lease whose service "db" is exposed to one of "one" and "two" alone,
+// and to nobody with "".
+func (e *Env) backed(revision uint64, friend string) driver.Workload {
+	w := e.workload(1, revision, e.service("db", "this is db"), e.service("one", "this is one"), e.service("two", "this is two"))
+	if friend == "" {
+		w.Group.Services[0].Expose = nil
+		return w
+	}
+	w.Group.Services[0].Expose = []manifest.Expose{{Port: port, Proto: manifest.TCP, Service: friend}}
+	return w
+}
+
+// reaches checks whether one service of the first lease gets an answer of another.
+func (e *Env) reaches(ctx context.Context, from, to string, want bool) error {
+	return e.soon(ctx, func() error {
+		got, code, err := e.run(ctx, lease(1), from, "get", fmt.Sprintf("http://%s:%d/", to, port))
+		if err != nil {
+			return err
+		}
+		if reached := code == 0 && got == "this is "+to; reached != want {
+			return fmt.Errorf("%s reaches %s: %t (%q), want %t", from, to, reached, got, want)
+		}
+		return nil
+	})
+}
+
+func exposedToOne(ctx context.Context, e *Env) error {
+	if _, err := e.apply(ctx, e.backed(1, "one")); err != nil {
+		return err
+	}
+	return first(
+		func() error { return e.reaches(ctx, "one", "db", true) },
+		func() error { return e.reaches(ctx, "two", "db", false) },
+		func() error { return e.reaches(ctx, "db", "two", true) }, // it is exposed to the world
+	)
+}
+
+func exposedToAnother(ctx context.Context, e *Env) error {
+	for i, friend := range []string{"one", "two", ""} {
+		if _, err := e.apply(ctx, e.backed(uint64(i+1), friend)); err != nil {
+			return err
+		}
+		for _, from := range []string{"one", "two"} {
+			if err := e.reaches(ctx, from, "db", from == friend); err != nil {
+				return fmt.Errorf("exposed to %q: %w", friend, err)
+			}
 		}
 	}
 	return nil

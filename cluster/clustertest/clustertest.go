@@ -51,6 +51,8 @@ const (
 	Persistence Ability = "persistence"
 	// Isolation: leases do not reach one another over the network.
 	Isolation Ability = "isolation"
+	// Policy: a port is reached by the services it is exposed to and by no others.
+	Policy Ability = "policy"
 )
 
 // Harness says how to get clusters to test.
@@ -174,7 +176,10 @@ func abilityCase() Case {
 			_, has[Logs] = e.Driver.(driver.LogStreamer)
 			_, has[Exec] = e.Driver.(driver.Execer)
 			_, has[Hostnames] = e.Driver.(driver.ExclusiveHostnames)
-			for _, a := range []Ability{Watch, Logs, Exec, Hostnames} {
+			if p, ok := e.Driver.(driver.PolicyEnforcer); ok {
+				has[Policy] = p.Enforces().Has(driver.EnforcesServices)
+			}
+			for _, a := range []Ability{Watch, Logs, Exec, Hostnames, Policy} {
 				if e.Claims(a) && !has[a] {
 					return errors.New("claims " + string(a) + " and does not implement it")
 				}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -63,6 +64,11 @@ type Config struct {
 	FirstPort, LastPort uint16
 	// PortHost is the address that forwarded ports listen on, "" for all.
 	PortHost string
+
+	// OwnRanges are the provider's own addresses that containers must not reach,
+	// beside those that are not public anyway: of its other machines and its pools of
+	// leased addresses. They count where the runtime enforces policies.
+	OwnRanges []netip.Prefix
 
 	// DrainTime is how long an old replica may finish its clients, StopTime how
 	// long it may take to end, ReadyTimeout after how long a replica that runs but

@@ -16,7 +16,7 @@ func TestConformance(t *testing.T) {
 		Run: synctest.Test, Image: image, MissingImage: "no-such:1",
 		Abilities: []clustertest.Ability{
 			clustertest.Watch, clustertest.Logs, clustertest.Exec, clustertest.Hostnames, clustertest.Reopen,
-			clustertest.HTTP, clustertest.Forward, clustertest.Names, clustertest.Isolation,
+			clustertest.HTTP, clustertest.Forward, clustertest.Names, clustertest.Isolation, clustertest.Policy,
 			clustertest.Images, clustertest.Restarts,
 		},
 		New: func(t *testing.T) *clustertest.Cluster {

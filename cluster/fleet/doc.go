@@ -25,10 +25,14 @@
 // global ports under port numbers of the host, which a lease keeps until it
 // ends, also over restarts.
 //
+// Who may reach whom is the network policy of the lease (package netpolicy): a
+// service reaches another only on ports that are exposed to it. The embedded runc
+// enforces it; an engine behind the Docker API keeps leases apart and no more, and
+// [Fleet.Enforces] tells which.
+//
 // # What it does not do
 //
 // It does not network between hosts or serve TLS. Leased addresses it tells to
 // the containers; an announcer (package iplease/driver) makes them reachable. It
-// limits what the runtime limits. Access rules between the services of one lease
-// are not enforced: they all share the lease's network.
+// limits what the runtime limits.
 package fleet

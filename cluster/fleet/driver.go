@@ -29,6 +29,9 @@ func (f *Fleet) Apply(ctx context.Context, w driver.Workload) error {
 	if err := w.Validate(); err != nil {
 		return err
 	}
+	if _, err := w.Policy(f.surroundings); err != nil {
+		return err
+	}
 	w = w.Clone()
 	f.write.Lock()
 	defer f.write.Unlock()

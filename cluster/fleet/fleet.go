@@ -20,6 +20,7 @@ import (
 	"github.com/moorage-dev/moorage/cluster/internal/hub"
 	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/netpolicy"
 )
 
 var (
@@ -28,6 +29,7 @@ var (
 	_ driver.LogStreamer        = (*Fleet)(nil)
 	_ driver.Execer             = (*Fleet)(nil)
 	_ driver.ExclusiveHostnames = (*Fleet)(nil)
+	_ driver.PolicyEnforcer     = (*Fleet)(nil)
 )
 
 // errNotRunning is why a method that needs [Fleet.Run] fails for now.
@@ -46,7 +48,10 @@ type Fleet struct {
 	ingress net.Listener
 	hub     hub.Hub
 	closed  chan struct{}
-	once    sync.Once
+	// surroundings are of the host, for policies; enforces says that they count.
+	surroundings netpolicy.Surroundings
+	enforces     bool
+	once         sync.Once
 
 	// write serializes everything that changes what is desired. It is taken
 	// before mu.
@@ -98,6 +103,9 @@ func New(cfg Config) (*Fleet, error) {
 		records:  make(map[market.LeaseID]store.Record),
 		pools:    make(map[poolKey]*proxy.Pool),
 		forwards: make(map[portKey]*forward),
+	}
+	if err := f.surround(); err != nil {
+		return nil, err
 	}
 	f.agent = agent.New(agent.Config{
 		Runtime: cfg.Runtime, Dial: cfg.Dial, Changed: f.changed, Drain: f.drain,

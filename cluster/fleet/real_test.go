@@ -233,7 +233,7 @@ func TestConformanceOfRealContainers(t *testing.T) {
 		Image: y.image, MissingImage: y.server.Listener.Addr().String() + "/no-such:1", Patience: time.Minute,
 		Abilities: []clustertest.Ability{
 			clustertest.Watch, clustertest.Logs, clustertest.Exec, clustertest.Hostnames, clustertest.Reopen,
-			clustertest.HTTP, clustertest.Forward, clustertest.Names, clustertest.Isolation,
+			clustertest.HTTP, clustertest.Forward, clustertest.Names, clustertest.Isolation, clustertest.Policy,
 			clustertest.Images, clustertest.Restarts, clustertest.Persistence,
 		},
 		New: func(t *testing.T) *clustertest.Cluster {

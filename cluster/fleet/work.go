@@ -25,6 +25,7 @@ func (f *Fleet) work(r store.Record) agent.Workload {
 	for _, s := range r.Workload.Group.Services {
 		w.Services = append(w.Services, f.service(r, s))
 	}
+	w.Policy = f.policy(r.Workload)
 	slices.SortFunc(w.Services, func(a, b agent.Service) int { return strings.Compare(a.Name, b.Name) })
 	return w
 }

@@ -59,7 +59,7 @@ func harness(wrap func(*memcluster.Driver) driver.Driver) clustertest.Harness {
 		Run: synctest.Test,
 		Abilities: []clustertest.Ability{
 			clustertest.Watch, clustertest.Logs, clustertest.Exec, clustertest.Hostnames, clustertest.Reopen,
-			clustertest.HTTP, clustertest.Forward, clustertest.Names, clustertest.Isolation,
+			clustertest.HTTP, clustertest.Forward, clustertest.Names, clustertest.Isolation, clustertest.Policy,
 		},
 		New: func(*testing.T) *clustertest.Cluster {
 			w := world()

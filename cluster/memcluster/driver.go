@@ -20,6 +20,7 @@ var (
 	_ driver.LogStreamer        = (*Driver)(nil)
 	_ driver.Execer             = (*Driver)(nil)
 	_ driver.ExclusiveHostnames = (*Driver)(nil)
+	_ driver.PolicyEnforcer     = (*Driver)(nil)
 )
 
 // Driver is an open [World]. Use [World.Driver] or [New].
@@ -269,3 +270,7 @@ func (d *Driver) lines(id market.LeaseID, o driver.LogOptions, read map[*replica
 	slices.SortStableFunc(out, func(a, b driver.LogLine) int { return a.Time.Compare(b.Time) })
 	return w.changed, out, true
 }
+
+// Enforces implements [driver.PolicyEnforcer]: nothing but services and the outside
+// is there to be reached.
+func (d *Driver) Enforces() driver.Enforcement { return driver.EnforcesAll }

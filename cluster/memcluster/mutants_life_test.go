@@ -276,6 +276,31 @@ func argumentFaults() []fault {
 				return d.Apply(ctx, w)
 			}
 		}},
+		{"every port is exposed to every service", "exposed to one service", func(m *mutant, d *memcluster.Driver, _ <-chan struct{}) {
+			m.apply = func(ctx context.Context, w driver.Workload) error {
+				w = w.Clone()
+				for i := range w.Group.Services {
+					for j := range w.Group.Services[i].Expose {
+						w.Group.Services[i].Expose[j].Service = ""
+					}
+				}
+				return d.Apply(ctx, w)
+			}
+		}},
+		{"the policy stays what it was", "exposed to another from now on", func(m *mutant, d *memcluster.Driver, _ <-chan struct{}) {
+			first := map[market.LeaseID]driver.Workload{}
+			m.apply = func(ctx context.Context, w driver.Workload) error {
+				w = w.Clone()
+				if old, ok := first[w.Lease]; ok {
+					for i := range w.Group.Services {
+						w.Group.Services[i].Expose = old.Group.Services[i].Expose
+					}
+				} else {
+					first[w.Lease] = w
+				}
+				return d.Apply(ctx, w)
+			}
+		}},
 		{"there are no URIs", "web page", func(m *mutant, d *memcluster.Driver, _ <-chan struct{}) {
 			m.status = func(ctx context.Context, id market.LeaseID) (driver.Status, error) {
 				s, err := d.Status(ctx, id)

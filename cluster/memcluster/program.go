@@ -14,6 +14,7 @@ import (
 
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/netpolicy"
 	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
@@ -60,7 +61,7 @@ func (p Process) Get(ctx context.Context, rawURL string) (body string, err error
 		return "", err
 	}
 	port, _ := strconv.Atoi(u.Port())
-	return p.world.get(ctx, p.Lease, u.Hostname(), uint32(port), u)
+	return p.world.get(ctx, caller{p.Lease, netpolicy.Of(p.Service)}, u.Hostname(), uint32(port), u)
 }
 
 func (w *World) process(id market.LeaseID, s manifest.Service, index uint32) Process {
@@ -81,7 +82,7 @@ func (w *World) Get(ctx context.Context, rawURL string) (body string, err error)
 	if err != nil {
 		return "", err
 	}
-	return w.get(ctx, id, service, port, u)
+	return w.get(ctx, caller{id, netpolicy.Endpoint{Role: netpolicy.Node}}, service, port, u)
 }
 
 // resolve finds the service behind a public URL.
@@ -114,9 +115,15 @@ func contains(hosts []string, name string) bool {
 	return false
 }
 
+// caller is who asks a service of a lease.
+type caller struct {
+	lease market.LeaseID
+	netpolicy.Endpoint
+}
+
 // get asks the handler of a service's first ready replica.
-func (w *World) get(ctx context.Context, id market.LeaseID, name string, port uint32, u *url.URL) (string, error) {
-	h, err := w.handler(id, name, port)
+func (w *World) get(ctx context.Context, from caller, name string, port uint32, u *url.URL) (string, error) {
+	h, err := w.handler(from, name, port)
 	if err != nil {
 		return "", err
 	}
@@ -132,16 +139,21 @@ func (w *World) get(ctx context.Context, id market.LeaseID, name string, port ui
 	return rec.body.String(), nil
 }
 
-func (w *World) handler(id market.LeaseID, name string, port uint32) (http.Handler, error) {
+func (w *World) handler(from caller, name string, port uint32) (http.Handler, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	id := from.lease
 	l := w.leases[id]
 	if l == nil || l.services[name] == nil {
 		return nil, fmt.Errorf("memcluster: %.80q does not resolve", name)
 	}
 	s := l.services[name]
 	refused := fmt.Errorf("memcluster: %.80s port %d: connection refused", name, port)
-	if !slices.ContainsFunc(s.spec.Expose, func(e manifest.Expose) bool { return e.Port == port || e.External() == port }) {
+	allowed := func(e manifest.Expose) bool {
+		flow := netpolicy.Flow{From: from.Endpoint, To: netpolicy.Of(name), Port: netpolicy.Port{Protocol: manifest.TCP, Number: uint16(e.Port)}}
+		return (e.Port == port || e.External() == port) && l.policy.Evaluate(flow).Allowed()
+	}
+	if !slices.ContainsFunc(s.spec.Expose, allowed) {
 		return nil, refused
 	}
 	for _, s := range []*service{s, s.before} {

@@ -13,6 +13,7 @@ import (
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/netpolicy"
 	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
@@ -75,6 +76,7 @@ type World struct {
 // lease is what runs for one lease.
 type lease struct {
 	workload driver.Workload
+	policy   *netpolicy.Policy
 	services map[string]*service
 	ports    map[portKey]uint16
 }
@@ -228,11 +230,15 @@ func (w *World) apply(load driver.Workload) error {
 			return fmt.Errorf("%w: host name %s is taken", driver.ErrConflict, name)
 		}
 	}
+	policy, err := load.Policy(netpolicy.Surroundings{})
+	if err != nil {
+		return err
+	}
 	placement, reasons := w.ledger.Reserve(load.Lease.String(), load.Spec())
 	if len(reasons) > 0 {
 		return fmt.Errorf("%w: %s", driver.ErrExhausted, reasons[0])
 	}
-	next := &lease{workload: load, services: make(map[string]*service), ports: make(map[portKey]uint16)}
+	next := &lease{workload: load, policy: policy, services: make(map[string]*service), ports: make(map[portKey]uint16)}
 	for i, spec := range load.Group.Services {
 		spec.Env = slices.Concat(load.AddressEnv(spec.Name), spec.Env)
 		s := &service{spec: spec}

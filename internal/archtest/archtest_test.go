@@ -84,7 +84,7 @@ var allowed = []struct {
 		"a program that only needs SDL links almost nothing"},
 	{"netpolicy", []string{module + "/market", module + "/sdl/manifest"}, "what may flow is decided from values alone"},
 	{"cluster/inventory", []string{module + "/market", module + "/sdl/manifest"}, "placement is pure"},
-	{"cluster/driver", []string{module + "/market", module + "/sdl/manifest", module + "/cluster/inventory"},
+	{"cluster/driver", []string{module + "/market", module + "/sdl/manifest", module + "/cluster/inventory", module + "/netpolicy"},
 		"the author of a driver implements values and interfaces"},
 	{"iplease/driver", []string{module + "/market", module + "/iplease"}, "the author of an announcer implements values and interfaces"},
 }

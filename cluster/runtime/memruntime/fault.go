@@ -22,6 +22,7 @@ const (
 	OpEnsureNetwork Op = "ensure network"
 	OpDeleteNetwork Op = "delete network"
 	OpSetHosts      Op = "set hosts"
+	OpSetPolicy     Op = "set policy"
 	OpRemoveVolume  Op = "remove volume"
 	OpVolumes       Op = "volumes"
 )

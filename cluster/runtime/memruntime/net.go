@@ -8,6 +8,9 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
+
+	"github.com/moorage-dev/moorage/netpolicy"
+	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
 type network struct {
@@ -16,6 +19,7 @@ type network struct {
 	gateway netip.Addr
 	next    netip.Addr
 	hosts   map[string][]netip.Addr
+	policy  *netpolicy.Policy
 }
 
 type listener struct {
@@ -70,17 +74,23 @@ func (m *Machine) DialContext(ctx context.Context, _, address string) (net.Conn,
 		return nil, fmt.Errorf("memruntime: dial: %w", err)
 	}
 	m.mu.Lock()
-	from := ""
+	from := dialer{Endpoint: netpolicy.Endpoint{Role: netpolicy.Node}}
 	for _, c := range m.containers {
 		if c.address == to.Addr() {
-			from = c.spec.Network
+			from.network = c.spec.Network
 		}
 	}
 	m.mu.Unlock()
 	return m.dial(ctx, from, to)
 }
 
-func (m *Machine) dial(ctx context.Context, from string, to netip.AddrPort) (net.Conn, error) {
+// dialer is who connects, and in which network.
+type dialer struct {
+	netpolicy.Endpoint
+	network string
+}
+
+func (m *Machine) dial(ctx context.Context, from dialer, to netip.AddrPort) (net.Conn, error) {
 	l := m.find(from, to)
 	refused := &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(to), Err: syscall.ECONNREFUSED}
 	if l == nil {
@@ -99,15 +109,26 @@ func (m *Machine) dial(ctx context.Context, from string, to netip.AddrPort) (net
 	}
 }
 
-func (m *Machine) find(from string, to netip.AddrPort) *listener {
+func (m *Machine) find(from dialer, to netip.AddrPort) *listener {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range m.containers {
-		if from != "" && c.spec.Network == from && c.address == to.Addr() && !c.ended() {
+		if from.network != "" && c.spec.Network == from.network && c.address == to.Addr() && !c.ended() && m.allows(from, c, to.Port()) {
 			return c.ports[to.Port()]
 		}
 	}
 	return nil
+}
+
+// allows asks the policy of a network, if it has one. The caller holds the lock.
+func (m *Machine) allows(from dialer, to *container, port uint16) bool {
+	n := m.networks[from.network]
+	if n == nil || n.policy == nil {
+		return true
+	}
+	return n.policy.Evaluate(netpolicy.Flow{
+		From: from.Endpoint, To: netpolicy.Of(to.spec.Service), Port: netpolicy.Port{Protocol: manifest.TCP, Number: port},
+	}).Allowed()
 }
 
 func closeAll(cs ...io.Closer) {

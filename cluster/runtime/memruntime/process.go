@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/moorage-dev/moorage/cluster/runtime"
+	"github.com/moorage-dev/moorage/netpolicy"
 )
 
 // Program is what an image does. It runs in a goroutine of its own and its
@@ -50,7 +51,7 @@ func (p *Process) Listen(port uint16) (net.Listener, error) {
 
 // Dial reaches a port of a container on the same network; all else is refused.
 func (p *Process) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	return p.container.machine.dial(ctx, p.container.spec.Network, to)
+	return p.container.machine.dial(ctx, dialer{netpolicy.Of(p.container.spec.Service), p.container.spec.Network}, to)
 }
 
 // Idle is a program that waits to be asked to end.

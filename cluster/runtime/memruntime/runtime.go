@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/moorage-dev/moorage/cluster/runtime"
+	"github.com/moorage-dev/moorage/netpolicy"
 )
 
 // Runtime is one agent's view of a [Machine]; see [Machine.Open]. Safe for
@@ -24,6 +25,8 @@ type Runtime struct {
 var (
 	_ runtime.Runtime       = (*Runtime)(nil)
 	_ runtime.VolumeRemover = (*Runtime)(nil)
+
+	_ runtime.PolicyEnforcer = (*Runtime)(nil)
 )
 
 // errClosed is what a closed runtime answers.
@@ -272,6 +275,21 @@ func (r *Runtime) SetHosts(ctx context.Context, name string, hosts map[string][]
 		for host, addrs := range hosts {
 			n.hosts[host] = slices.SortedFunc(slices.Values(addrs), netip.Addr.Compare)
 		}
+		return nil
+	})
+}
+
+// Surroundings implements runtime.PolicyEnforcer: there is nothing around.
+func (r *Runtime) Surroundings() netpolicy.Surroundings { return netpolicy.Surroundings{} }
+
+// SetPolicy implements runtime.PolicyEnforcer.
+func (r *Runtime) SetPolicy(ctx context.Context, name string, p *netpolicy.Policy) error {
+	return r.do(ctx, OpSetPolicy, name, func(m *Machine) error {
+		n := m.networks[name]
+		if n == nil {
+			return fmt.Errorf("memruntime: network %s: %w", name, runtime.ErrNotFound)
+		}
+		n.policy = p
 		return nil
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"reflect"
 	"slices"
 
 	"github.com/moorage-dev/moorage/cluster/runtime/runc/internal/fabric"
@@ -41,13 +42,18 @@ func (r *Runtime) SetPolicy(ctx context.Context, network string, p *netpolicy.Po
 	r.mu.Lock()
 	n := r.networks[network]
 	var s fabric.Segment
+	same := false
 	if n != nil {
+		same = n.woven != nil && p != nil && reflect.DeepEqual(n.Policy, p)
 		n.Policy = p
 		s = n.Segment
 	}
 	r.mu.Unlock()
-	if n == nil {
+	switch {
+	case n == nil:
 		return notFound("network", network)
+	case same:
+		return nil
 	}
 	if err := plan.Write(filepath.Join(r.cfg.Dir, "networks"), network+".json", s); err != nil {
 		return err

@@ -121,7 +121,7 @@ func (w *worker) start(ctx context.Context, want *Workload, s start) error {
 	spec.Labels = labels(want, s)
 	spec.Image = w.images[s.service.Hash]
 	spec.Hostname = fmt.Sprintf("%.50s-%d", s.slot.Service, s.slot.Index)
-	spec.Network = networkName(w.id)
+	spec.Network, spec.Service = networkName(w.id), s.slot.Service
 	spec.Env = append(slices.Clone(spec.Env), fmt.Sprintf("MOORAGE_REPLICA=%d", s.slot.Index))
 	for _, v := range s.service.Volumes {
 		spec.Mounts = append(spec.Mounts, w.mount(v, s))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/moorage-dev/moorage/cluster/runtime"
 	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/netpolicy"
 )
 
 // Times between looks at what does not report by itself.
@@ -55,6 +56,7 @@ type worker struct {
 	tries   map[Slot]uint32
 	hosts   map[string][]netip.Addr
 	network bool
+	policy  *netpolicy.Policy // the one in force; nil if none or unknown
 	swept   bool
 	stops   sync.WaitGroup
 }
@@ -102,7 +104,7 @@ func (w *worker) observe() Observation {
 func (w *worker) run(ctx context.Context) {
 	defer w.stops.Wait()
 	w.images, w.held, w.tries = make(map[string]string), make(map[Slot]Trouble), make(map[Slot]uint32)
-	w.network, w.hosts, w.swept = false, nil, false
+	w.network, w.hosts, w.policy, w.swept = false, nil, nil, false
 	for ctx.Err() == nil {
 		wake := w.step(ctx)
 		timer := time.NewTimer(time.Until(wake))
@@ -234,7 +236,7 @@ func (w *worker) act(ctx context.Context, want *Workload, seen []Instance, p pla
 		}
 		w.swept = true
 	}
-	if err := w.prepare(ctx, seen, p); err != nil {
+	if err := w.prepare(ctx, want, seen, p); err != nil {
 		return err
 	}
 	w.starts(ctx, want, p.starts)
@@ -339,14 +341,17 @@ func (w *worker) removeVolumes(ctx context.Context, match func(string) bool) err
 	return nil
 }
 
-// prepare makes the network and brings its names up to date.
-func (w *worker) prepare(ctx context.Context, seen []Instance, p plan) error {
+// prepare makes the network and brings its rules and names up to date.
+func (w *worker) prepare(ctx context.Context, want *Workload, seen []Instance, p plan) error {
 	rt := w.agent.cfg.Runtime
 	if !w.network && (len(p.starts) > 0 || len(seen) > 0) {
 		if _, err := rt.EnsureNetwork(ctx, networkName(w.id)); err != nil {
 			return err
 		}
-		w.network, w.hosts = true, nil
+		w.network, w.hosts, w.policy = true, nil, nil
+	}
+	if err := w.enforce(ctx, want.Policy); err != nil {
+		return err
 	}
 	hosts := hostsOf(seen)
 	if !w.network || w.hosts != nil && maps.EqualFunc(w.hosts, hosts, slices.Equal) {
@@ -359,6 +364,22 @@ func (w *worker) prepare(ctx context.Context, seen []Instance, p plan) error {
 		return err
 	}
 	w.hosts = hosts
+	return nil
+}
+
+// enforce puts a policy into force if the network is there and has another.
+func (w *worker) enforce(ctx context.Context, p *netpolicy.Policy) error {
+	enforcer, ok := w.agent.cfg.Runtime.(runtime.PolicyEnforcer)
+	if !ok || !w.network || p == nil || p == w.policy {
+		return nil
+	}
+	if err := enforcer.SetPolicy(ctx, networkName(w.id), p); err != nil {
+		if errors.Is(err, runtime.ErrNotFound) {
+			w.network = false
+		}
+		return err
+	}
+	w.policy = p
 	return nil
 }
 

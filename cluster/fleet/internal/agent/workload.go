@@ -18,6 +18,7 @@ import (
 
 	"github.com/moorage-dev/moorage/cluster/runtime"
 	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/netpolicy"
 )
 
 // Workload is what shall run for one lease.
@@ -26,6 +27,8 @@ type Workload struct {
 	Revision uint64
 	// Services are sorted by name.
 	Services []Service
+	// Policy is who may reach whom; nil where the runtime cannot enforce it.
+	Policy *netpolicy.Policy
 }
 
 // Service is equal replicas of one container.
