@@ -86,11 +86,11 @@ func (s *separate) run(program string, args ...string) string {
 func (s *separate) try(program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
-	var out, all bytes.Buffer
+	var out, problems bytes.Buffer
 	cmd := exec.CommandContext(ctx, filepath.Join(programs, program), args...)
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, &all), &all
+	cmd.Stdout, cmd.Stderr = &out, &problems
 	if err := cmd.Run(); err != nil {
-		return all.String(), err
+		return out.String() + problems.String(), err
 	}
 	return out.String(), nil
 }
