@@ -19,6 +19,7 @@ import (
 // deployOptions are the flags of deploy.
 type deployOptions struct {
 	choice
+	terms
 	deposit      string
 	dseq         uint64
 	readyTimeout time.Duration
@@ -36,7 +37,8 @@ fails the deployment is closed again and the deposit comes back.`,
 	f := cmd.Flags()
 	f.StringVar(&o.deposit, "deposit", "", "what to put into escrow, as 5000000uact; empty is the least the market takes")
 	f.Uint64Var(&o.dseq, "dseq", 0, "number of the deployment; 0 chooses one")
-	o.flags(cmd)
+	o.choice.flags(cmd)
+	o.terms.flags(cmd)
 	f.DurationVar(&o.readyTimeout, "ready-timeout", tenant.DefaultReadyTimeout, "how long the containers may take to run")
 	return cmd
 }
@@ -44,6 +46,9 @@ fails the deployment is closed again and the deposit comes back.`,
 func (p *program) deploy(ctx context.Context, file string, o deployOptions) error {
 	plan, err := p.plan(file, o.deposit)
 	if err != nil {
+		return err
+	}
+	if err := o.apply(&plan); err != nil {
 		return err
 	}
 	plan.DSeq = o.dseq

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/moorage-dev/moorage/examples/internal/stack"
 	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/market/tenant"
 	"github.com/moorage-dev/moorage/provider/gateway/api"
 	"github.com/moorage-dev/moorage/provider/gateway/client"
 )
@@ -167,10 +169,25 @@ func (p *program) escrow(ctx context.Context, dseq string) error {
 			"paid so far\t" + coinsText(balance.Spent),
 		}
 		if balance.BlocksLeft >= 0 {
-			rows = append(rows, "price\t"+balance.PerBlock.String(), fmt.Sprintf("lasts\t%d blocks more", balance.BlocksLeft))
+			rows = append(rows, "price\t"+balance.PerBlock.String(), "lasts\t"+lastsText(balance))
 		}
 		return p.print(balance, rows...)
 	})
+}
+
+// lastsText says how long the money lasts.
+func lastsText(b tenant.Balance) string {
+	text := fmt.Sprintf("%d blocks more", b.BlocksLeft)
+	const day = 24 * time.Hour
+	switch {
+	case b.TimeLeft <= 0:
+		return text
+	case b.TimeLeft >= 2*day:
+		return fmt.Sprintf("%s, about %d days", text, b.TimeLeft/day)
+	case b.TimeLeft >= 2*time.Hour:
+		return fmt.Sprintf("%s, about %d hours", text, b.TimeLeft/time.Hour)
+	}
+	return fmt.Sprintf("%s, about %s", text, b.TimeLeft.Round(time.Second))
 }
 
 func (p *program) providersCommand() *cobra.Command {
@@ -225,11 +242,15 @@ type screened struct {
 }
 
 func (p *program) screenCommand() *cobra.Command {
-	return &cobra.Command{
+	var o terms
+	cmd := &cobra.Command{
 		Use: "screen FILE", Short: "Ask every provider what it would bid on a document, before ordering", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plan, err := p.plan(args[0], "")
 			if err != nil {
+				return err
+			}
+			if err := o.apply(&plan); err != nil {
 				return err
 			}
 			return p.withBuyer(cmd.Context(), stack.BuyerConfig{}, func(ctx context.Context, b *stack.Buyer) error {
@@ -248,6 +269,8 @@ func (p *program) screenCommand() *cobra.Command {
 			})
 		},
 	}
+	o.flags(cmd)
+	return cmd
 }
 
 func screen(ctx context.Context, b *stack.Buyer, pr market.Provider, groups []market.GroupSpec) screened {

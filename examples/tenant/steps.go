@@ -17,6 +17,7 @@ import (
 func (p *program) createCommand() *cobra.Command {
 	var deposit string
 	var dseq uint64
+	var o terms
 	cmd := &cobra.Command{
 		Use: "create FILE", Short: "Put an order on the chain and return at once", Args: cobra.ExactArgs(1),
 		Long: `Create is the first step of deploy. Go on with "tenant bids", "tenant lease" and
@@ -24,6 +25,9 @@ func (p *program) createCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plan, err := p.plan(args[0], deposit)
 			if err != nil {
+				return err
+			}
+			if err := o.apply(&plan); err != nil {
 				return err
 			}
 			plan.DSeq = dseq
@@ -39,6 +43,7 @@ func (p *program) createCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&deposit, "deposit", "", "what to put into escrow, as 5000000uact; empty is the least the market takes")
 	cmd.Flags().Uint64Var(&dseq, "dseq", 0, "number of the deployment; 0 chooses one")
+	o.flags(cmd)
 	return cmd
 }
 

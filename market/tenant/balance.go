@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/moorage-dev/moorage/market"
 )
@@ -16,12 +17,15 @@ type Balance struct {
 	Funds market.Coins
 	// Spent went to the providers' streams.
 	Spent market.Coins
-	// PerBlock is the sum of the prices of the active leases, zero when none.
+	// PerBlock is the sum of the prices of the leases that are not closed, zero when none.
 	PerBlock market.Price
 	// BlocksLeft is how long the funds last at that price from Height on; -1 when
 	// nothing is being spent.
 	BlocksLeft int64
-	Height     int64
+	// TimeLeft is BlocksLeft at the pace of the newest blocks; 0 when nothing is
+	// being spent or the pace is not known.
+	TimeLeft time.Duration
+	Height   int64
 }
 
 // Balance reports the escrow account of a deployment.
@@ -39,7 +43,7 @@ func (t *Tenant) Balance(ctx context.Context, id market.DeploymentID) (Balance, 
 	if out.Funds, err = account.Funds(); err != nil {
 		return Balance{}, err
 	}
-	leases, _, err := m.Leases(ctx, market.LeaseFilter{Owner: id.Owner, DSeq: id.DSeq, State: market.LeaseActive}, market.Page{Limit: market.MaxPageLimit})
+	leases, _, err := m.Leases(ctx, market.LeaseFilter{Owner: id.Owner, DSeq: id.DSeq, Live: true}, market.Page{Limit: market.MaxPageLimit})
 	if err != nil {
 		return Balance{}, err
 	}
@@ -50,7 +54,29 @@ func (t *Tenant) Balance(ctx context.Context, id market.DeploymentID) (Balance, 
 		}
 	}
 	out.BlocksLeft = blocksLeft(out.Funds.Of(out.PerBlock.Denom), out.PerBlock.AmountPerBlock, account.SettledAt, head.Height)
+	if out.BlocksLeft > 0 {
+		out.TimeLeft = t.lasting(ctx, head, out.BlocksLeft)
+	}
 	return out, nil
+}
+
+// paceBlocks is over how many of the newest blocks the pace is measured.
+const paceBlocks = 100
+
+// lasting is how long so many blocks take; 0 if that is not known, and never more
+// than a time.Duration holds.
+func (t *Tenant) lasting(ctx context.Context, head market.Head, blocks int64) time.Duration {
+	for b, err := range t.cfg.Market.Watch(ctx, max(1, head.Height-paceBlocks)) {
+		if err != nil || b.Height >= head.Height {
+			return 0
+		}
+		pace := head.Time.Sub(b.Time) / time.Duration(head.Height-b.Height)
+		if pace > 0 && blocks > int64(1<<63-1)/int64(pace) {
+			return 1<<63 - 1
+		}
+		return pace * time.Duration(blocks)
+	}
+	return 0
 }
 
 // blocksLeft is how many blocks after head the funds of the height settled

@@ -20,16 +20,28 @@ import (
 	"github.com/moorage-dev/moorage/market/chain/node"
 )
 
-// childHome tells the test program to be a node on that home.
-const childHome = "MOORAGE_NODE_TEST_HOME"
+// childHome tells the test program to be a node on that home; childP2P and
+// childPeers, that it is one of several validators.
+const (
+	childHome  = "MOORAGE_NODE_TEST_HOME"
+	childP2P   = "MOORAGE_NODE_TEST_P2P"
+	childPeers = "MOORAGE_NODE_TEST_PEERS"
+)
 
-// child runs a node that makes blocks as fast as it can and prints where it
-// listens.
+// child runs a node and prints where it listens. Alone it makes blocks as fast as
+// it can.
 func child(home string) {
-	n, err := node.New(node.Config{
+	c := node.Config{
 		Home: home, Genesis: genesis("killed-1"), BlockInterval: time.Millisecond, GRPCAddress: "127.0.0.1:0",
 		KeepStates: 10,
-	})
+	}
+	if peers := os.Getenv(childPeers); peers != "" {
+		c = node.Config{
+			Home: home, P2PAddress: os.Getenv(childP2P), Peers: strings.Split(peers, ","),
+			BlockInterval: validatorInterval, GRPCAddress: "127.0.0.1:0",
+		}
+	}
+	n, err := node.New(c)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -46,12 +58,12 @@ func child(home string) {
 }
 
 // spawn starts a child and waits until it serves.
-func spawn(t *testing.T, home string) (*exec.Cmd, string) {
+func spawn(t *testing.T, home string, env ...string) (*exec.Cmd, string) {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), self)
-	cmd.Env = append(os.Environ(), childHome+"="+home)
+	cmd.Env = append(append(os.Environ(), childHome+"="+home), env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package node_test
 import (
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,6 +25,9 @@ func free(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// validatorInterval is the pause between blocks of several validators.
+const validatorInterval = 50 * time.Millisecond
+
 // validators prepares the homes of validators of one chain, each with all
 // others as peers.
 func validators(t *testing.T, n int) []node.Config {
@@ -36,7 +40,7 @@ func validators(t *testing.T, n int) []node.Config {
 		id, err := node.InitKeys(home)
 		require.NoError(t, err)
 		g.Validators = append(g.Validators, app.Validator{Moniker: fmt.Sprintf("validator %d", i), Key: id.ValidatorKey})
-		configs[i] = node.Config{Home: home, P2PAddress: free(t), BlockInterval: 50 * time.Millisecond}
+		configs[i] = node.Config{Home: home, P2PAddress: free(t), BlockInterval: validatorInterval}
 		peers[i] = id.PeerID + "@" + configs[i].P2PAddress
 	}
 	maker, err := app.New(dbm.NewMemDB(), app.Config{})
@@ -67,12 +71,11 @@ func appHash(t *testing.T, n *node.Node, height int64) []byte {
 }
 
 // startAll starts nodes together: none is ready before most are there.
-func startAll(t *testing.T, configs []node.Config) ([]*node.Node, []func()) {
+func startAll(t *testing.T, configs []node.Config) []*node.Node {
 	t.Helper()
 	nodes := make([]*node.Node, len(configs))
-	stops := make([]func(), len(configs))
 	for i, c := range configs {
-		nodes[i], stops[i] = begin(t, c)
+		nodes[i], _ = begin(t, c)
 	}
 	for i, n := range nodes {
 		select {
@@ -81,16 +84,18 @@ func startAll(t *testing.T, configs []node.Config) ([]*node.Node, []func()) {
 			t.Fatalf("validator %d is not ready in time", i)
 		}
 	}
-	return nodes, stops
+	return nodes
 }
 
-func TestFourValidatorsAgreeWhenOneIsGoneForAWhile(t *testing.T) {
+func TestFourValidatorsAgreeWhenOneIsKilledAndComesBack(t *testing.T) {
 	configs := validators(t, 4)
-	nodes, stops := startAll(t, configs)
+	nodes := startAll(t, configs[:3])
+	fourth, _ := spawn(t, configs[3].Home, childP2P+"="+configs[3].P2PAddress, childPeers+"="+strings.Join(configs[3].Peers, ","))
 	c := dial(t, nodes[0], account("tenant"))
 	_, err := c.Submit(t.Context(), deployment(c, 1))
 	require.NoError(t, err)
-	stops[3]()
+	require.NoError(t, fourth.Process.Kill())
+	_ = fourth.Wait()
 	var last int64
 	for dseq := range uint64(3) {
 		receipt, err := c.Submit(t.Context(), deployment(c, dseq+2))
