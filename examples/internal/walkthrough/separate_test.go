@@ -259,6 +259,43 @@ func TestAHostnameIsMigratedBetweenDeployments(t *testing.T) {
 	s.eventually("the containers are gone", func() bool { return len(shims(t, s.home("provider"))) == 0 })
 }
 
+func TestALeaseIsScaledWithinWhatWasOrdered(t *testing.T) {
+	s := newSeparate(t)
+	s.tenant("deploy", s.document("Hello"), "--dseq", "5", "--scale", "web=1..3")
+	before := s.tenant("balance", "5")
+	assert.Contains(t, s.tenant("scale", "5", "web=2"), "web=2")
+	s.eventually("there are two containers", func() bool {
+		st, ok := s.status("5")
+		return ok && st.Phase == api.PhaseActive && st.Services[0].Ready == 2 && len(shims(t, s.home("provider"))) == 2
+	})
+	assert.NotEqual(t, price(t, before), price(t, s.tenant("balance", "5")))
+	out, err := s.try("tenant", s.tenantArgs("scale", "5", "web=4")...)
+	require.Error(t, err)
+	assert.Contains(t, out, "ordered were 1 to 3")
+	out, err = s.try("tenant", s.tenantArgs("scale", "5", "web=3", "--max-price", "0.1uact")...)
+	require.Error(t, err)
+	assert.Contains(t, out, "scale-price-over-max")
+	s.tenant("close", "5")
+	s.eventually("the containers are gone", func() bool { return len(shims(t, s.home("provider"))) == 0 })
+
+	me := strings.TrimSpace(s.run("provider", "--home", s.home("provider"), "keys", "show", "provider"))
+	out, err = s.try("tenant", s.tenantArgs("deploy", s.document("Hello"), "--exclude-provider", me)...)
+	require.Error(t, err)
+	assert.Contains(t, out, "bid-provider-listed")
+}
+
+// price finds the price in what "tenant balance" prints.
+func price(t *testing.T, balance string) string {
+	t.Helper()
+	for line := range strings.Lines(balance) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name == "price" {
+			return strings.TrimSpace(value)
+		}
+	}
+	t.Fatalf("no price in %s", balance)
+	return ""
+}
+
 func TestAPersonChoosesAmongBids(t *testing.T) {
 	s := newSeparate(t)
 	cmd := exec.CommandContext(t.Context(), filepath.Join(programs, "tenant"), s.tenantArgs("deploy", "--ask", s.document("Hello"), "--dseq", "3")...)
