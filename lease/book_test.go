@@ -256,3 +256,46 @@ func TestALeaseEndsOnce(t *testing.T) {
 	_, err = lease.Begin(bid, 7)
 	assert.ErrorIs(t, err, market.ErrState)
 }
+
+// A lease that is scaled costs each price for the blocks it held, and the
+// fraction goes over from one to the next.
+func TestAPriceHoldsForItsBlocks(t *testing.T) {
+	b := funded(t, 10_000, "0.9")
+	require.NoError(t, b.Reprice(103, leaseID(1), price(t, "1.8"))) // 92.7
+	require.NoError(t, b.Reprice(103, leaseID(1), price(t, "1.4"))) // holds for no block
+	require.NoError(t, b.Reprice(108, leaseID(1), price(t, "0.1"))) // 92.7 + 7
+	assert.Equal(t, "99", b.Payments[0].Balance.String())
+	assert.Equal(t, "100", stop(t, b, 111, 1)) // + 0.3
+	assert.Equal(t, "9900", funds(t, b))
+}
+
+func TestAPriceMovesTheHeightAtWhichFundsRunOut(t *testing.T) {
+	b := funded(t, 1000, "10")
+	assert.EqualValues(t, 101, b.RunsOutAt())
+	require.NoError(t, b.Reprice(50, leaseID(1), price(t, "20")))
+	assert.EqualValues(t, 50+25+1, b.RunsOutAt())
+	require.NoError(t, b.Reprice(50, leaseID(1), price(t, "1")))
+	assert.EqualValues(t, 50+500+1, b.RunsOutAt())
+}
+
+func TestAPriceMustBeOne(t *testing.T) {
+	b := funded(t, 1000, "10")
+	require.ErrorIs(t, b.Reprice(5, leaseID(2), price(t, "20")), market.ErrNotFound)
+	require.ErrorIs(t, b.Reprice(5, leaseID(1), price(t, "0")), market.ErrInvalid)
+	other := price(t, "1")
+	other.Denom = "uakt"
+	require.ErrorIs(t, b.Reprice(5, leaseID(1), other), market.ErrInvalid)
+	require.ErrorIs(t, b.Reprice(4, leaseID(1), price(t, "1")), market.ErrInvalid, "the height went back")
+}
+
+func TestNoticeIsGivenOnce(t *testing.T) {
+	l := market.Lease{ID: leaseID(1), State: market.LeaseActive, Scale: &market.Scale{Number: 1}}
+	closing, err := lease.GiveNotice(l, 100, 20, market.ReasonDecommission)
+	require.NoError(t, err)
+	assert.Equal(t, market.Lease{ID: leaseID(1), State: market.LeaseClosing, EndsAt: 120, Reason: market.ReasonDecommission}, closing)
+	_, err = lease.GiveNotice(closing, 101, 20, market.ReasonDecommission)
+	require.ErrorIs(t, err, market.ErrState)
+	closed, err := lease.End(closing, 120, market.ReasonDecommission)
+	require.NoError(t, err)
+	assert.Equal(t, market.Lease{ID: leaseID(1), State: market.LeaseClosed, ClosedAt: 120, Reason: market.ReasonDecommission}, closed)
+}

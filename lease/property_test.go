@@ -17,10 +17,10 @@ type pair struct {
 	lazy, eager *lease.Book
 	height      int64
 	next        uint32
-	in          map[string]*big.Int // deposited
-	out         map[string]*big.Int // withdrawn and refunded
-	began       map[market.LeaseID]int64
-	clean       map[market.LeaseID]bool // never overdrawn
+	in          map[string]*big.Int         // deposited
+	out         map[string]*big.Int         // withdrawn and refunded
+	due         map[market.LeaseID]*big.Int // price × blocks so far, with 18 decimals
+	clean       map[market.LeaseID]bool     // never overdrawn
 	earned      map[market.LeaseID]*big.Int
 }
 
@@ -29,7 +29,7 @@ func newPair() *pair {
 	return &pair{
 		lazy: lease.Open(deployment(12), 0), eager: lease.Open(deployment(12), 0), next: 1,
 		in: zero(), out: zero(),
-		began: map[market.LeaseID]int64{}, clean: map[market.LeaseID]bool{}, earned: map[market.LeaseID]*big.Int{},
+		due: map[market.LeaseID]*big.Int{}, clean: map[market.LeaseID]bool{}, earned: map[market.LeaseID]*big.Int{},
 	}
 }
 
@@ -51,6 +51,7 @@ func (p *pair) advance(t *rapid.T) {
 		require.NoError(t, p.eager.Settle(p.height))
 		for _, pay := range p.eager.Payments {
 			p.clean[pay.ID] = p.clean[pay.ID] && pay.Unpaid.IsZero()
+			p.due[pay.ID].Add(p.due[pay.ID], pay.Price.AmountPerBlock.Raw())
 		}
 	}
 }
@@ -78,7 +79,18 @@ func (p *pair) start(t *rapid.T) {
 	}
 	p.lazy, p.eager = lazy, eager
 	p.next++
-	p.began[id], p.clean[id], p.earned[id] = p.height, true, new(big.Int)
+	p.due[id], p.clean[id], p.earned[id] = new(big.Int), true, new(big.Int)
+}
+
+// reprice changes what a payment costs from here on.
+func (p *pair) reprice(t *rapid.T) {
+	pay, ok := p.pick(t)
+	if !ok {
+		return
+	}
+	next := market.Price{Denom: pay.Price.Denom, AmountPerBlock: genPrice().Draw(t, "price")}
+	require.NoError(t, p.lazy.Reprice(p.height, pay.ID, next))
+	require.NoError(t, p.eager.Reprice(p.height, pay.ID, next))
 }
 
 func copyOf(b *lease.Book) *lease.Book { return lease.Load(b.Account.Clone(), b.Payments) }
@@ -119,9 +131,8 @@ func (p *pair) stop(t *rapid.T) {
 	if !p.clean[pay.ID] {
 		return
 	}
-	due := new(big.Int).Mul(pay.Price.AmountPerBlock.Raw(), big.NewInt(p.height-p.began[pay.ID]))
-	due.Quo(due, market.NewDecimal(1).Raw())
-	require.Equal(t, due.String(), p.earned[pay.ID].String(), "a lease that was never overdrawn pays the whole part of price × blocks")
+	due := new(big.Int).Quo(p.due[pay.ID], market.NewDecimal(1).Raw())
+	require.Equal(t, due.String(), p.earned[pay.ID].String(), "a lease that was never overdrawn pays the whole part of price × blocks, of each price")
 }
 
 func (p *pair) paid(id market.LeaseID, out lease.Payout) {
@@ -186,6 +197,7 @@ func TestMoneyIsConservedAndDoesNotDependOnWhenOneLooks(t *testing.T) {
 			"start":    p.start,
 			"withdraw": p.withdraw,
 			"stop":     p.stop,
+			"reprice":  p.reprice,
 		})
 	})
 }

@@ -56,8 +56,11 @@ func (*Retained) copyPayment(out *market.Retainer, p market.Payment) {
 	out.Balance, out.Fraction, out.Withdrawn, out.FeeCarry, out.Unpaid = p.Balance, p.Fraction, p.Withdrawn, p.FeeCarry, p.Unpaid
 }
 
-// dueAt returns when it ends by itself.
+// dueAt returns when it ends by itself: at once if it has run dry.
 func (r *Retained) dueAt() int64 {
+	if !r.book.Payments[0].Unpaid.IsZero() {
+		return r.book.Account.SettledAt
+	}
 	due := r.book.RunsOutAt()
 	if at := r.r.ExpiresAt; at != 0 && (due == 0 || at < due) {
 		due = at
@@ -98,11 +101,11 @@ func (r *Retained) Deposit(height int64, c market.Coin) error {
 	if c.Denom != r.r.Price.Denom {
 		return market.Refuse(market.ErrInvalid, "retainer-denom", "a deposit of %s for a retainer at %s", c, r.r.Price)
 	}
+	if at := r.r.ExpiresAt; at != 0 && height >= at && !r.r.State.Terminal() {
+		return market.Refuse(market.ErrState, "retainer-expired", "retainer %s expires at %d, it is %d", r.r.ID, at, height)
+	}
 	if err := r.Settle(height); err != nil {
 		return err
-	}
-	if at := r.r.ExpiresAt; at != 0 && height >= at {
-		return market.Refuse(market.ErrState, "retainer-expired", "retainer %s expires at %d", r.r.ID, at)
 	}
 	return r.book.Deposit(height, r.r.ID.Owner, c)
 }

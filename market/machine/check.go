@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/moorage-dev/moorage/lease"
 	"github.com/moorage-dev/moorage/market"
 )
 
-// Held returns what the pot must hold: the deposits in escrow, what payments
-// have earned and not been paid, and the deposits of live bids.
+// Held returns what the pot must hold: the deposits in escrow, of retainers
+// too, what payments and retainers have earned and not been paid, and the
+// deposits of live bids.
 func Held(s State) (market.Coins, error) {
 	g, err := Export(s)
 	if err != nil {
@@ -46,8 +48,8 @@ func (g Genesis) held() (sum market.Coins, err error) {
 }
 
 // Check looks for broken invariants: money (pot = deposits in escrow + earned
-// and unpaid balances + deposits of live bids), at most one active lease per
-// order, states that agree with one another, indexes and timers that agree with
+// and unpaid balances + deposits of live bids), at most one live lease per
+// order, prices that follow from bids and counts, states that agree with one another, indexes and timers that agree with
 // the rows. pot is what the market's pot holds. It reads the whole state: it is
 // for tests, simulation and genesis. The error joins every fault found.
 func Check(s State, pot market.Coins) error {
@@ -67,6 +69,7 @@ func Check(s State, pot market.Coins) error {
 	c.orders()
 	c.leases()
 	c.accounts()
+	c.retainers()
 	return errors.Join(append(c.faults, checkDerived(s, g))...)
 }
 
@@ -191,6 +194,41 @@ func (c *checker) leases() {
 		}
 		if !live && !p.Balance.IsZero() {
 			c.fault("payment %s is closed and holds %s", p.ID, p.Balance)
+		}
+		if live {
+			c.running(l, b, p)
+		}
+		if (l.State == market.LeaseClosing) != (l.EndsAt != 0) || l.Scale != nil && l.State != market.LeaseActive {
+			c.fault("lease %s is %s, ends at %d, waits for an answer: %t", l.ID, l.State, l.EndsAt, l.Scale != nil)
+		}
+	}
+}
+
+// running checks that a lease costs what its bid asks for the counts of its
+// order, which are those of its group.
+func (c *checker) running(l market.Lease, b market.Bid, p market.Payment) {
+	o, g := c.order[l.ID.OrderID], c.groupOf[l.ID.GroupID]
+	want := b.Price
+	if len(b.Units) > 0 {
+		want, _ = o.Spec.PriceOf(b.Price.Denom, b.Units) // a fault gives another price
+	}
+	if l.Price != want || p.Price != want {
+		c.fault("lease %s costs %s, its payment %s, its bid asks %s", l.ID, l.Price, p.Price, want)
+	}
+	if !slices.Equal(o.Spec.Counts(), g.Spec.Counts()) {
+		c.fault("order %s has counts %v, its group %v", o.ID, o.Spec.Counts(), g.Spec.Counts())
+	}
+}
+
+// retainers checks that a closed retainer is empty and that an open one will be
+// looked at where it ends.
+func (c *checker) retainers() {
+	for _, r := range c.g.Retainers {
+		if r.State.Terminal() && !(r.Funds.IsZero() && r.Balance.IsZero()) {
+			c.fault("retainer %s is closed and holds %s and %s", r.ID, r.Funds, r.Balance)
+		}
+		if due := lease.LoadRetainer(r).Retainer().DueAt; due != r.DueAt {
+			c.fault("retainer %s is due at %d, it ends at %d", r.ID, r.DueAt, due)
 		}
 	}
 }

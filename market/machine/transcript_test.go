@@ -101,6 +101,8 @@ func (s *session) run(args []string) string {
 		s.blocks(func() { require.NoError(s.t, s.market.Advance(n)) })
 	case "show":
 		s.show(args[1])
+	case "show-retainer":
+		s.showRetainer(args[1])
 	case "owns":
 		s.owns(args[1:])
 	default:
@@ -120,6 +122,10 @@ func (s *session) setParams(args []string) {
 			s.params.OrderLifetimeBlocks = n
 		case "fee":
 			s.params.FeePerMyriad = uint32(n)
+		case "scale":
+			s.params.ScaleBlocks = n
+		case "reclaim":
+			s.params.MaxReclaimBlocks = n
 		case "bids":
 			s.params.MaxBids = uint32(n)
 		default:
@@ -139,7 +145,11 @@ func (s *session) blocks(f func()) {
 	for b, err := range c.Watch(s.t.Context(), before.Height+1) {
 		require.NoError(s.t, err)
 		for _, e := range b.Events {
-			fmt.Fprintf(&s.out, "%4d %s %s\n", b.Height, e.Kind, strings.TrimRight(strings.ReplaceAll(e.ID.String(), "/0", ""), "/"))
+			what := strings.TrimRight(strings.ReplaceAll(e.ID.String(), "/0", ""), "/")
+			if e.Retainer != (market.RetainerID{}) {
+				what = e.Retainer.String()
+			}
+			fmt.Fprintf(&s.out, "%4d %s %s\n", b.Height, e.Kind, what)
 		}
 		if b.Height == after.Height {
 			return
@@ -163,7 +173,9 @@ func (s *session) submit(msg market.Msg) {
 func (s *session) msg(cmd string, args []string) market.Msg {
 	switch cmd {
 	case "create-provider":
-		return market.CreateProvider{Provider: market.Provider{Owner: market.Address(args[0]), HostURI: "https://" + args[0] + ".example"}}
+		return market.CreateProvider{Provider: market.Provider{Owner: market.Address(args[0]), HostURI: "https://" + args[0] + ".example", Attributes: attributes(args[1:])}}
+	case "sign-audit":
+		return market.SignAudit{Audit: market.Audit{ID: market.AuditID{Provider: market.Address(args[0]), Auditor: market.Address(args[1])}, Attributes: attributes(args[2:])}}
 	case "delete-provider":
 		return market.DeleteProvider{Owner: market.Address(args[0])}
 	case "create-deployment":
@@ -181,7 +193,11 @@ func (s *session) msg(cmd string, args []string) market.Msg {
 	case "start-group":
 		return market.StartGroup{ID: s.group(args[0])}
 	case "create-bid":
-		return market.CreateBid{ID: s.bid(args[0]), Price: s.price(args[1]), Deposit: market.NewCoin("uakt", 500_000)}
+		msg := market.CreateBid{ID: s.bid(args[0]), Price: s.price(args[1]), Deposit: market.NewCoin("uakt", 500_000)}
+		for i, p := range args[2:] { // units are numbered from 1
+			msg.Units = append(msg.Units, market.UnitPrice{Unit: uint32(i + 1), AmountPerBlock: s.price(p).AmountPerBlock})
+		}
+		return msg
 	case "close-bid":
 		return market.CloseBid{ID: s.bid(args[0]), Reason: market.CloseReason(s.number(args[1]))}
 	case "create-lease":
@@ -191,20 +207,129 @@ func (s *session) msg(cmd string, args []string) market.Msg {
 	case "withdraw-lease":
 		return market.WithdrawLease{ID: s.bid(args[0]).Lease()}
 	}
+	return s.standingMsg(cmd, args)
+}
+
+// standingMsg reads the messages about running leases and retainers.
+func (s *session) standingMsg(cmd string, args []string) market.Msg {
+	switch cmd {
+	case "scale-lease":
+		return s.scaleLease(args)
+	case "confirm-scale":
+		return market.ConfirmScale{ID: s.bid(args[0]).Lease(), Number: uint32(s.number(args[1]))}
+	case "decline-scale":
+		return market.DeclineScale{ID: s.bid(args[0]).Lease(), Number: uint32(s.number(args[1]))}
+	case "open-retainer":
+		msg := market.OpenRetainer{ID: s.retainer(args[0]), Price: s.price(args[1]), Deposit: s.coin(args[2])}
+		if len(args) > 3 {
+			msg.ExpiresAt = s.number(args[3])
+		}
+		return msg
+	case "deposit-retainer":
+		return market.DepositRetainer{ID: s.retainer(args[0]), Amount: s.coin(args[1])}
+	case "withdraw-retainer":
+		return market.WithdrawRetainer{ID: s.retainer(args[0])}
+	case "close-retainer":
+		return market.CloseRetainer{ID: s.retainer(args[0]), By: market.Address(args[1])}
+	}
 	s.t.Fatalf("no command %q", cmd)
 	return nil
 }
 
-// createDeployment reads "owner/dseq deposit price…", one price per group.
-func (s *session) createDeployment(args []string) market.Msg {
-	msg := market.CreateDeployment{ID: s.deployment(args[0]), Hash: market.Hash{1}, Deposit: s.coin(args[1])}
-	for i, p := range args[2:] {
-		msg.Groups = append(msg.Groups, market.GroupSpec{Name: fmt.Sprintf("group%d", i+1), Units: []market.ResourceUnit{{
-			Resources: market.Resources{ID: 1, CPU: market.CPU{MilliCores: 100}, Memory: market.Memory{Bytes: 1 << 20}},
-			Count:     1, Price: s.price(p),
-		}}})
+// scaleLease reads "bid unit=count… [max=price] [hash=n]".
+func (s *session) scaleLease(args []string) market.Msg {
+	msg := market.ScaleLease{ID: s.bid(args[0]).Lease()}
+	for _, a := range args[1:] {
+		switch name, value, _ := strings.Cut(a, "="); name {
+		case "max":
+			msg.MaxPrice = s.price(value)
+		case "hash":
+			msg.Hash = market.Hash{byte(s.number(value))}
+		default:
+			msg.Counts = append(msg.Counts, market.UnitCount{Unit: uint32(s.number(name)), Count: uint32(s.number(value))})
+		}
 	}
 	return msg
+}
+
+// createDeployment reads "owner/dseq deposit group…". A group is units joined
+// with "+", then what it asks for; a unit is a price, and perhaps "*count" and
+// "[min-max]": "10uakt*2[1-5]+3uakt,reclaim=20,allow=bob,exclude=carol,dc=muc1".
+func (s *session) createDeployment(args []string) market.Msg {
+	msg := market.CreateDeployment{ID: s.deployment(args[0]), Hash: market.Hash{1}, Deposit: s.coin(args[1])}
+	for i, text := range args[2:] {
+		units, wishes, _ := strings.Cut(text, ",")
+		g := market.GroupSpec{Name: fmt.Sprintf("group%d", i+1)}
+		for j, u := range strings.Split(units, "+") {
+			g.Units = append(g.Units, s.unit(uint32(j+1), u))
+		}
+		for _, w := range strings.FieldsFunc(wishes, func(r rune) bool { return r == ',' }) {
+			s.wish(&g, w)
+		}
+		msg.Groups = append(msg.Groups, g)
+	}
+	return msg
+}
+
+func (s *session) unit(id uint32, text string) market.ResourceUnit {
+	u := market.ResourceUnit{
+		Resources: market.Resources{ID: id, CPU: market.CPU{MilliCores: 100}, Memory: market.Memory{Bytes: 1 << 20}}, Count: 1,
+	}
+	text, bounds, scalable := strings.Cut(text, "[")
+	if scalable {
+		low, high, _ := strings.Cut(strings.TrimSuffix(bounds, "]"), "-")
+		u.MinCount, u.MaxCount = uint32(s.number(low)), uint32(s.number(high))
+	}
+	text, count, many := strings.Cut(text, "*")
+	if many {
+		u.Count = uint32(s.number(count))
+	}
+	u.Price = s.price(text)
+	return u
+}
+
+func (s *session) wish(g *market.GroupSpec, text string) {
+	r := &g.Requirements
+	switch name, value, _ := strings.Cut(text, "="); name {
+	case "reclaim":
+		g.ReclaimBlocks = s.number(value)
+	case "allow":
+		r.Providers.Allowed = append(r.Providers.Allowed, market.Address(value))
+	case "exclude":
+		r.Providers.Excluded = append(r.Providers.Excluded, market.Address(value))
+	case "dc":
+		r.DataCenters.Allowed = append(r.DataCenters.Allowed, value)
+	case "no-dc":
+		r.DataCenters.Excluded = append(r.DataCenters.Excluded, value)
+	case "signed":
+		r.SignedBy.AllOf = append(r.SignedBy.AllOf, market.Address(value))
+	default:
+		s.t.Fatalf("no wish %q", name)
+	}
+}
+
+// attributes reads "key=value…".
+func attributes(args []string) (out market.Attributes) {
+	for _, a := range args {
+		k, v, _ := strings.Cut(a, "=")
+		out = append(out, market.Attribute{Key: k, Value: v})
+	}
+	return out
+}
+
+func (s *session) retainer(text string) market.RetainerID {
+	id, err := market.ParseRetainerID(text)
+	require.NoError(s.t, err)
+	return id
+}
+
+func (s *session) showRetainer(text string) {
+	r, err := s.market.Client("observer").Retainer(s.t.Context(), s.retainer(text))
+	require.NoError(s.t, err)
+	fmt.Fprintf(&s.out, "     retainer   %s %s %s funds %s balance %s fraction %s withdrawn %s unpaid %s\n",
+		r.ID, r.State, r.Price, r.Funds, r.Balance, r.Fraction, r.Withdrawn, r.Unpaid)
+	fmt.Fprintf(&s.out, "                blocks %d-%d settled %d expires %d due %d reason %s\n",
+		r.CreatedAt, r.ClosedAt, r.SettledAt, r.ExpiresAt, r.DueAt, r.Reason)
 }
 
 func (s *session) number(text string) int64 {
@@ -282,6 +407,7 @@ func (s *session) show(text string) {
 	for _, l := range g.Leases {
 		if l.ID.DeploymentID == id {
 			fmt.Fprintf(&s.out, "     lease      %s %s blocks %d-%d reason %s\n", l.ID, l.State, l.CreatedAt, l.ClosedAt, l.Reason)
+			s.showStanding(l)
 		}
 	}
 	for _, p := range g.Payments {
@@ -294,6 +420,21 @@ func (s *session) show(text string) {
 		if a.ID == id {
 			s.showAccount(a)
 		}
+	}
+}
+
+// showStanding prints what a lease was scaled to or waits for.
+func (s *session) showStanding(l market.Lease) {
+	if l.Scales > 0 {
+		o, err := s.market.Client("observer").Order(s.t.Context(), l.ID.OrderID)
+		require.NoError(s.t, err)
+		fmt.Fprintf(&s.out, "                counts %v price %s\n", o.Spec.Counts(), l.Price)
+	}
+	if l.Scale != nil {
+		fmt.Fprintf(&s.out, "                waits with request %d: counts %v price %s until %d\n", l.Scale.Number, l.Scale.Counts, l.Scale.Price, l.Scale.ExpiresAt)
+	}
+	if l.EndsAt != 0 {
+		fmt.Fprintf(&s.out, "                ends at %d\n", l.EndsAt)
 	}
 }
 
