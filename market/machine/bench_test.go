@@ -140,3 +140,81 @@ func BenchmarkOpenOrders(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkScale asks for other counts and confirms: an operation is both.
+func BenchmarkScale(b *testing.B) {
+	t := newBench(b)
+	d, bid := benchDeployment(1), benchBid(1)
+	d.Groups[0].Units[0].MinCount, d.Groups[0].Units[0].MaxCount = 1, 2
+	bid.Units = []market.UnitPrice{{Unit: 1, AmountPerBlock: bid.Price.AmountPerBlock}}
+	id := bid.ID.Lease()
+	for _, msg := range []market.Msg{d, bid, market.CreateLease{ID: bid.ID}} {
+		t.do(msg)
+	}
+	number := uint32(0)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for b.Loop() {
+		number++
+		t.do(market.ScaleLease{ID: id, Counts: []market.UnitCount{{Unit: 1, Count: number%2 + 1}}})
+		t.do(market.ConfirmScale{ID: id, Number: number})
+	}
+}
+
+// BenchmarkRetainer takes retainers through their life in a market that holds
+// many others: an operation is opening, withdrawal and closing.
+func BenchmarkRetainer(b *testing.B) {
+	for _, existing := range []int{0, 10_000} {
+		b.Run(fmt.Sprintf("existing=%d", existing), func(b *testing.B) {
+			t := newBench(b)
+			n := 0
+			open := func() market.RetainerID {
+				n++
+				id := market.RetainerID{Owner: "tenant", Provider: "provider", Kind: "address", Name: fmt.Sprint("n", n)}
+				t.do(market.OpenRetainer{ID: id, Price: benchBid(1).Price, Deposit: market.NewCoin("uakt", 500_000)})
+				return id
+			}
+			for range existing {
+				open()
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for b.Loop() {
+				id := open()
+				t.do(market.WithdrawRetainer{ID: id})
+				t.do(market.CloseRetainer{ID: id, By: id.Owner})
+			}
+		})
+	}
+}
+
+// BenchmarkSettlement withdraws from one of the leases of an account, a block
+// after the last: all streams of the account are settled.
+func BenchmarkSettlement(b *testing.B) {
+	for _, streams := range []int{1, 10, 100} {
+		b.Run(fmt.Sprintf("streams=%d", streams), func(b *testing.B) {
+			t := newBench(b)
+			t.machine.Params.Limits.MaxGroups = 100
+			d := benchDeployment(1)
+			for i := 1; i < streams; i++ {
+				g := d.Groups[0].Clone()
+				g.Name = fmt.Sprint("group", i)
+				d.Groups = append(d.Groups, g)
+			}
+			d.Deposit = market.NewCoin("uakt", 1<<60)
+			t.do(d)
+			for i := range streams {
+				bid := benchBid(1)
+				bid.ID.GSeq = uint32(i + 1)
+				t.do(bid)
+				t.do(market.CreateLease{ID: bid.ID})
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for b.Loop() {
+				t.at.Height++
+				t.do(market.WithdrawLease{ID: benchBid(1).ID.Lease()})
+			}
+		})
+	}
+}

@@ -137,7 +137,10 @@ func TestTheCheckerFindsFaults(t *testing.T) {
 		second := benchDeployment(2)
 		bid := benchBid(1)
 		h.must(t, 1, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}},
-			benchDeployment(1), second, bid, benchBid(2), market.CreateLease{ID: bid.ID})
+			benchDeployment(1), second, bid, benchBid(2), market.CreateLease{ID: bid.ID}, market.OpenRetainer{
+				ID:    market.RetainerID{Owner: "tenant", Provider: "provider", Kind: "address", Name: "web"},
+				Price: bid.Price, Deposit: market.NewCoin("uakt", 500_000),
+			})
 		g, err := machine.Export(h.State)
 		require.NoError(t, err)
 		return g, h.purse.pot
@@ -157,6 +160,15 @@ func TestTheCheckerFindsFaults(t *testing.T) {
 		"an active lease, payment ended": func(g *machine.Genesis) { g.Payments[0].State = market.AccountClosed },
 		"unpaid dues, open payment":      func(g *machine.Genesis) { g.Payments[0].Unpaid = market.NewAmount(1) },
 		"an overdrawn account, no debt":  func(g *machine.Genesis) { g.Accounts[0].State = market.AccountOverdrawn },
+		"a lease at another price":       func(g *machine.Genesis) { g.Leases[0].Price.AmountPerBlock = market.NewDecimal(4) },
+		"a payment at another price":     func(g *machine.Genesis) { g.Payments[0].Price.AmountPerBlock = market.NewDecimal(4) },
+		"an order with other counts":     func(g *machine.Genesis) { g.Orders[0].Spec.Units = nil },
+		"a lease that ends, no notice":   func(g *machine.Genesis) { g.Leases[0].EndsAt = 9 },
+		"a notice without an end":        func(g *machine.Genesis) { g.Leases[0].State = market.LeaseClosing },
+		"a closed lease asked to scale":  func(g *machine.Genesis) { g.Leases[0].State, g.Leases[0].Scale = market.LeaseClosed, &market.Scale{} },
+		"a retainer with more":           func(g *machine.Genesis) { g.Retainers[0].Balance = market.NewAmount(1) },
+		"a closed retainer with money":   func(g *machine.Genesis) { g.Retainers[0].State = market.RetainerClosed },
+		"a retainer that is forgotten":   func(g *machine.Genesis) { g.Retainers[0].DueAt = 0 },
 		"a closed account with money":    func(g *machine.Genesis) { g.Accounts[1].State = market.AccountClosed },
 	}
 	g, pot := build()

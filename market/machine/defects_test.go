@@ -12,7 +12,8 @@ import (
 )
 
 // These tests are the defects that were found in the reference chain, seen from
-// messages; package lease has those of its arithmetic.
+// messages; package lease has those of its arithmetic. A test named here is named
+// in docs/state-machines.md too.
 
 // leasedHost has deployments of one tenant with a lease of 10 per block each,
 // from height 1 on.
@@ -125,4 +126,112 @@ func TestADepositSavesAnOverdrawnDeployment(t *testing.T) {
 	assert.Equal(t, market.LeaseActive, l.State)
 	h.must(t, ranOut+10, market.WithdrawLease{ID: l.ID})
 	assert.Equal(t, fmt.Sprint(10*(ranOut+10-1)), h.payment(t, 1).Withdrawn.String(), "every block is paid, those of the grace too")
+}
+
+// In the reference, a rate below one unit settled in every block earns nothing.
+func TestFractionsAreNotLostHoweverOftenOneSettles(t *testing.T) {
+	earned := func(every int64) string {
+		h := newHost(market.DefaultParams("uakt"))
+		bid := benchBid(1)
+		bid.Price.AmountPerBlock, _ = market.ParseDecimal("0.9")
+		h.must(t, 1, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}},
+			benchDeployment(1), bid, market.CreateLease{ID: bid.ID})
+		for height := 1 + every; height <= 1001; height += every {
+			h.must(t, height, market.WithdrawLease{ID: bid.ID.Lease()})
+		}
+		h.must(t, 1001, market.CloseDeployment{ID: bid.ID.DeploymentID})
+		return h.payment(t, 1).Withdrawn.String()
+	}
+	for _, every := range []int64{1, 2, 3, 10, 1000} {
+		assert.Equal(t, "900", earned(every), "settled every %d blocks", every)
+	}
+}
+
+// In the reference, short funds go to payments in the order of their keys: the
+// first takes all, the last nothing.
+func TestShortFundsAreSharedInProportion(t *testing.T) {
+	h := newHost(market.DefaultParams("uakt"))
+	h.Params.GraceBlocks = 10
+	d, bid, other := benchDeployment(1), benchBid(1), benchBid(1)
+	d.Groups[0].Units[0].Price.AmountPerBlock = market.NewDecimal(300_000)
+	second := d.Groups[0].Clone()
+	second.Name = "second"
+	d.Groups = append(d.Groups, second)
+	other.ID.GSeq = 2
+	bid.Price.AmountPerBlock, other.Price.AmountPerBlock = market.NewDecimal(300_000), market.NewDecimal(300_000)
+	h.must(t, 1, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}},
+		d, bid, other, market.CreateLease{ID: bid.ID}, market.CreateLease{ID: other.ID})
+	h.must(t, 2, nil)
+	for _, id := range []market.BidID{bid.ID, other.ID} {
+		p, err := h.Payments.Get(id.Lease())
+		require.NoError(t, err)
+		assert.Equal(t, "250000", p.Balance.String())
+		assert.Equal(t, "50000", p.Unpaid.String())
+	}
+}
+
+// In the reference, a group of a closed deployment can be started.
+func TestAGroupOfAClosedDeploymentCannotBeStarted(t *testing.T) {
+	h := leasedHost(t, 1)
+	id := benchDeployment(1).ID
+	group := market.GroupID{DeploymentID: id, GSeq: 1}
+	h.must(t, 5, market.PauseGroup{ID: group}, market.CloseDeployment{ID: id})
+	_, err := h.step(6, market.StartGroup{ID: group}, 0)
+	require.ErrorIs(t, err, market.ErrState)
+}
+
+// In the reference, a bid that was withdrawn bars its provider from the order
+// for ever.
+func TestAProviderMayBidAgainAfterAWithdrawal(t *testing.T) {
+	h := newHost(market.DefaultParams("uakt"))
+	h.must(t, 1, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}},
+		benchDeployment(1), benchBid(1), market.CloseBid{ID: benchBid(1).ID}, benchBid(1), market.CreateLease{ID: benchBid(1).ID})
+	require.NoError(t, machine.Check(h.State, h.purse.pot))
+}
+
+// In the reference, an offer that names a unit twice is a nil dereference.
+func TestAnOfferThatNamesAUnitTwiceIsRefused(t *testing.T) {
+	h := newHost(market.DefaultParams("uakt"))
+	h.must(t, 1, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}}, benchDeployment(1))
+	bid := benchBid(1)
+	one := market.UnitPrice{Unit: 1, AmountPerBlock: market.NewDecimal(3)}
+	for _, units := range [][]market.UnitPrice{{one, one}, {{Unit: 2, AmountPerBlock: one.AmountPerBlock}}} {
+		bid.Units = units
+		_, err := h.step(1, bid, 0)
+		require.ErrorIs(t, err, market.ErrInvalid)
+	}
+}
+
+// In the reference, deleting a provider is not implemented.
+func TestAProviderWithoutLeasesCanBeDeleted(t *testing.T) {
+	h := leasedHost(t, 1)
+	_, err := h.step(2, market.DeleteProvider{Owner: "provider"}, 0)
+	require.ErrorIs(t, err, market.ErrState)
+	h.must(t, 2, market.CloseDeployment{ID: benchDeployment(1).ID}, market.DeleteProvider{Owner: "provider"})
+	_, err = h.Providers.Get("provider")
+	require.ErrorIs(t, err, market.ErrNotFound)
+}
+
+// In the reference, who listens to the results of transactions misses leases
+// that end because the funds do.
+func TestALeaseThatEndsByItselfIsAnEvent(t *testing.T) {
+	h := leasedHost(t, 1)
+	ranOut := int64(1 + 50_000 + 1)
+	events, err := h.EndBlock(machine.Moment{Height: ranOut})
+	require.NoError(t, err)
+	assert.Contains(t, events, market.Event{Kind: market.EventLeaseClosed, ID: benchBid(1).ID.Lease()})
+}
+
+// In the reference, the counts of a running deployment are there for life.
+func TestARunningLeaseIsScaledInPlace(t *testing.T) {
+	h := newHost(market.DefaultParams("uakt"))
+	d, bid := benchDeployment(1), benchBid(1)
+	d.Groups[0].Units[0].MinCount, d.Groups[0].Units[0].MaxCount = 1, 10
+	bid.Units = []market.UnitPrice{{Unit: 1, AmountPerBlock: bid.Price.AmountPerBlock}}
+	id := bid.ID.Lease()
+	h.must(t, 1, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}}, d, bid, market.CreateLease{ID: bid.ID})
+	h.must(t, 11, market.ScaleLease{ID: id, Counts: []market.UnitCount{{Unit: 1, Count: 10}}})
+	h.must(t, 21, market.ConfirmScale{ID: id, Number: 1})
+	h.must(t, 31, market.CloseDeployment{ID: d.ID})
+	assert.Equal(t, fmt.Sprint(20*3+10*30), h.payment(t, 1).Withdrawn.String(), "the new price holds from the confirmation on")
 }

@@ -176,9 +176,11 @@ func script() []market.Msg {
 	d.Groups[0].Requirements.SignedBy.AnyOf = []market.Address{"tenant"}
 	second := d.Groups[0].Clone()
 	second.Name = "second"
+	second.Units[0].MinCount, second.Units[0].MaxCount, second.ReclaimBlocks = 1, 3, 2
 	d.Groups = append(d.Groups, second)
 	bid, other := benchBid(1), benchBid(1)
 	other.ID.GSeq = 2
+	other.Units = []market.UnitPrice{{Unit: 1, AmountPerBlock: other.Price.AmountPerBlock}}
 	bid.Price.AmountPerBlock = market.NewDecimal(100_000)
 	third := other
 	third.ID.Provider = "provider2"
@@ -187,16 +189,34 @@ func script() []market.Msg {
 	}
 	word := market.Audit{ID: market.AuditID{Provider: "provider", Auditor: "tenant"}}
 	word2 := market.Audit{ID: market.AuditID{Provider: "provider2", Auditor: "tenant"}}
+	again := other // on the next order, which has two replicas
+	again.ID.OSeq, again.Price.AmountPerBlock = 2, market.NewDecimal(6)
+	scale := func(bid market.CreateBid, count uint32) market.Msg {
+		return market.ScaleLease{ID: bid.ID.Lease(), Counts: []market.UnitCount{{Unit: 1, Count: count}}, Hash: market.Hash{byte(count + 10)}}
+	}
+	keep := market.OpenRetainer{
+		ID:    market.RetainerID{Owner: "tenant", Provider: "provider", Kind: "address", Name: "web"},
+		Price: market.Price{Denom: "uakt", AmountPerBlock: market.NewDecimal(7)}, Deposit: market.NewCoin("uakt", 500_000),
+	}
+	short := keep
+	short.ID.Name, short.Price.AmountPerBlock = "short", market.NewDecimal(300_000)
 	return []market.Msg{
 		register("provider"), register("provider2"), market.SignAudit{Audit: word}, market.SignAudit{Audit: word2}, d, bid, other, third,
 		market.CloseBid{ID: third.ID}, third,
 		market.CreateLease{ID: bid.ID}, market.CreateLease{ID: other.ID}, market.WithdrawLease{ID: bid.ID.Lease()},
 		market.UpdateDeployment{ID: d.ID, Hash: market.Hash{2}},
+		scale(other, 2), market.DeclineScale{ID: other.ID.Lease(), Number: 1}, scale(other, 2), market.ConfirmScale{ID: other.ID.Lease(), Number: 2},
+		scale(other, 3), scale(other, 1), scale(other, 2),
+		keep, market.WithdrawRetainer{ID: keep.ID}, short,
 		nil, nil, nil, nil, nil, nil, // the funds run out
 		market.DepositDeployment{ID: d.ID, Depositor: "friend", Amount: market.NewCoin("uakt", 700_000)},
-		market.CloseLease{ID: other.ID.Lease()}, market.PauseGroup{ID: other.ID.GroupID}, market.StartGroup{ID: other.ID.GroupID},
+		market.DepositRetainer{ID: keep.ID, Amount: keep.Deposit}, market.CloseRetainer{ID: keep.ID, By: "provider"}, keep,
+		scale(other, 1), market.CloseBid{ID: other.ID, Reason: market.ReasonUnstable}, nil, nil, nil, // the notice is over
+		market.StartGroup{ID: other.ID.GroupID}, again, market.CreateLease{ID: again.ID}, scale(again, 1), nil, nil, nil, // the request lapses
+		market.CloseLease{ID: again.ID.Lease()}, market.PauseGroup{ID: other.ID.GroupID}, market.StartGroup{ID: other.ID.GroupID},
 		nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, // and again; the grace ends, the order of group 2 expires
-		market.CloseDeployment{ID: d.ID}, market.RevokeAudit{ID: word.ID}, market.DeleteProvider{Owner: "provider"},
+		market.CloseDeployment{ID: d.ID}, market.CloseRetainer{ID: keep.ID, By: "tenant"},
+		market.RevokeAudit{ID: word.ID}, market.DeleteProvider{Owner: "provider"},
 	}
 }
 
@@ -204,7 +224,7 @@ func script() []market.Msg {
 // out as that failure, and leaves nothing behind that the host cannot undo.
 func TestNoFailureOfStorageIsSwallowed(t *testing.T) {
 	p := market.DefaultParams("uakt")
-	p.GraceBlocks, p.OrderLifetimeBlocks, p.FeePerMyriad = 2, 12, 250
+	p.GraceBlocks, p.OrderLifetimeBlocks, p.FeePerMyriad, p.ScaleBlocks = 2, 12, 250, 2
 	h := newHost(p)
 	height, failures := int64(1), 0
 	for i, msg := range script() {
@@ -228,5 +248,7 @@ func TestNoFailureOfStorageIsSwallowed(t *testing.T) {
 	g, err := machine.Export(h.State)
 	require.NoError(t, err)
 	require.Equal(t, market.ReasonInsufficientFunds, g.Leases[0].Reason, "the script went where it should")
+	require.Equal(t, market.ReasonUnstable, g.Leases[1].Reason, "the notice was given and over")
+	require.Equal(t, market.ReasonInsufficientFunds, g.Retainers[0].Reason, "a retainer ran dry")
 	require.Equal(t, g.Orders[len(g.Orders)-1].ExpiresAt, g.Orders[len(g.Orders)-1].ClosedAt, "the last order expired")
 }

@@ -26,6 +26,7 @@ const each = 4_000_000 // units of each denomination per account
 type random struct {
 	market   *memmarket.Market
 	refusals map[string]int
+	happened map[market.EventKind]int
 }
 
 func randomParams(t *rapid.T) market.Params {
@@ -34,17 +35,19 @@ func randomParams(t *rapid.T) market.Params {
 	p.OrderLifetimeBlocks = rapid.Int64Range(0, 12).Draw(t, "lifetime")
 	p.GraceBlocks = rapid.Int64Range(0, 6).Draw(t, "grace")
 	p.FeePerMyriad = rapid.Uint32Range(0, 3000).Draw(t, "fee")
+	p.ScaleBlocks = rapid.Int64Range(0, 6).Draw(t, "scale blocks")
+	p.MaxReclaimBlocks = 3
 	return p
 }
 
-func newRandom(t *rapid.T, refusals map[string]int) *random {
+func newRandom(t *rapid.T, refusals map[string]int, happened map[market.EventKind]int) *random {
 	cfg := memmarket.Config{Params: randomParams(t), BlockPerSubmit: true, Start: time.Unix(1_700_000_000, 0), Balances: map[market.Address]market.Coins{}}
 	for _, a := range append(tenants(), providers()...) {
 		cfg.Balances[a] = market.Coins{market.NewCoin("uact", each), market.NewCoin("uakt", each)}
 	}
 	m, err := memmarket.New(cfg)
 	require.NoError(t, err)
-	r := &random{market: m, refusals: refusals}
+	r := &random{market: m, refusals: refusals, happened: happened}
 	for _, p := range providers()[:2] {
 		r.submit(t, market.CreateProvider{Provider: market.Provider{Owner: p, HostURI: "https://p.example"}})
 	}
@@ -62,7 +65,7 @@ func (r *random) lease(t *rapid.T, id market.DeploymentID) {
 	})
 	for i, p := range providers()[:2] {
 		o := market.OrderID{GroupID: market.GroupID{DeploymentID: id, GSeq: uint32(i + 1)}, OSeq: 1}
-		r.offer(t, market.BidID{OrderID: o, Provider: p}, "70000.7")
+		r.offer(t, market.BidID{OrderID: o, Provider: p}, rapid.SampledFrom([]string{"700.7", "7000.7", "70000.7"}).Draw(t, "price"))
 		if i == 0 {
 			r.submit(t, market.CreateLease{ID: market.BidID{OrderID: o, Provider: p}})
 		}
@@ -98,12 +101,29 @@ func (r *random) wantUnchanged(t *rapid.T, before machine.Genesis) {
 			return
 		}
 	}
-	for _, a := range before.Accounts {
-		if a.DueAt != 0 && a.DueAt <= head.Height {
+	for _, due := range dues(before) {
+		if due != 0 && due <= head.Height {
 			return
 		}
 	}
 	require.Equal(t, before, after)
+}
+
+// dues are the heights at which accounts, leases and retainers are due.
+func dues(g machine.Genesis) (out []int64) {
+	for _, a := range g.Accounts {
+		out = append(out, a.DueAt)
+	}
+	for _, r := range g.Retainers {
+		out = append(out, r.DueAt)
+	}
+	for _, l := range g.Leases {
+		out = append(out, l.EndsAt)
+		if l.Scale != nil {
+			out = append(out, l.Scale.ExpiresAt)
+		}
+	}
+	return out
 }
 
 func drawOrder(t *rapid.T) market.OrderID {
@@ -142,9 +162,14 @@ func drawDenom(t *rapid.T) string {
 
 func drawSpec(t *rapid.T, name string) market.GroupSpec {
 	ceiling := market.Price{Denom: drawDenom(t), AmountPerBlock: market.NewDecimal(200_000)}
-	return market.GroupSpec{Name: name, Units: []market.ResourceUnit{{
+	unit := market.ResourceUnit{
 		Resources: market.Resources{ID: 1, CPU: market.CPU{MilliCores: 1}, Memory: market.Memory{Bytes: 1}}, Count: 1, Price: ceiling,
-	}}}
+	}
+	if rapid.Bool().Draw(t, "scalable") {
+		unit.Count, unit.MinCount, unit.MaxCount = 2, 1, 4
+	}
+	notice := rapid.SampledFrom([]int64{0, 0, 0, 1, 3}).Draw(t, "notice")
+	return market.GroupSpec{Name: name, Units: []market.ResourceUnit{unit}, ReclaimBlocks: notice}
 }
 
 func (r *random) create(t *rapid.T) {
@@ -161,17 +186,85 @@ func (r *random) bid(t *rapid.T) {
 	r.offer(t, id, rapid.SampledFrom([]string{"0.000000000000000001", "0.9", "333.333333333333333333", "70000", "123456.789", "200000"}).Draw(t, "price"))
 }
 
-// offer bids in the denomination of the order.
+// offer bids so much for a replica in the denomination of the order.
 func (r *random) offer(t *rapid.T, id market.BidID, perBlock string) {
-	denom := "uakt"
-	if order, err := r.market.Client("observer").Order(t.Context(), id.OrderID); err == nil {
-		denom = order.Spec.Units[0].Price.Denom
-	}
 	d, err := market.ParseDecimal(perBlock)
 	require.NoError(t, err)
-	r.submit(t, market.CreateBid{
-		ID: id, Price: market.Price{Denom: denom, AmountPerBlock: d}, Deposit: market.NewCoin("uakt", rapid.Uint64Range(499_999, 500_010).Draw(t, "deposit")),
-	})
+	msg := market.CreateBid{
+		ID: id, Price: market.Price{Denom: "uakt", AmountPerBlock: d}, Deposit: market.NewCoin("uakt", rapid.Uint64Range(499_999, 500_010).Draw(t, "deposit")),
+	}
+	if order, err := r.market.Client("observer").Order(t.Context(), id.OrderID); err == nil {
+		msg.Units = []market.UnitPrice{{Unit: 1, AmountPerBlock: d}}
+		msg.Price, err = order.Spec.PriceOf(order.Spec.Units[0].Price.Denom, msg.Units)
+		require.NoError(t, err)
+	}
+	r.submit(t, msg)
+}
+
+// scale asks for other counts, mostly of a lease that may have them.
+func (r *random) scale(t *rapid.T) {
+	msg := market.ScaleLease{
+		ID:     r.liveBid(t, market.BidWon).Lease(),
+		Counts: []market.UnitCount{{Unit: 1, Count: rapid.Uint32Range(0, 5).Draw(t, "count")}},
+	}
+	if rapid.IntRange(0, 3).Draw(t, "with hash") == 0 {
+		msg.Hash = market.Hash{rapid.Byte().Draw(t, "hash")}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "bounded") == 0 {
+		msg.MaxPrice = market.Price{Denom: "uakt", AmountPerBlock: market.NewDecimal(150_000)}
+	}
+	r.submit(t, msg)
+}
+
+// answer confirms or declines one of the requests to scale, or misses it.
+func (r *random) answer(t *rapid.T) {
+	leases, _, err := r.market.Client("observer").Leases(t.Context(), market.LeaseFilter{State: market.LeaseActive}, market.Page{})
+	require.NoError(t, err)
+	for _, l := range leases {
+		if l.Scale == nil {
+			continue
+		}
+		switch rapid.IntRange(0, 5).Draw(t, "answer") {
+		case 0:
+			r.submit(t, market.DeclineScale{ID: l.ID, Number: l.Scale.Number})
+		case 1:
+			r.submit(t, market.ConfirmScale{ID: l.ID, Number: l.Scale.Number + 1})
+		case 2: // all in one block
+			r.submit(t, market.WithdrawLease{ID: l.ID}, market.ConfirmScale{ID: l.ID, Number: l.Scale.Number}, market.WithdrawLease{ID: l.ID})
+		default:
+			r.submit(t, market.ConfirmScale{ID: l.ID, Number: l.Scale.Number})
+		}
+		return
+	}
+}
+
+// retain does something with a retainer. The names are prefixes of one another.
+func (r *random) retain(t *rapid.T) {
+	id := market.RetainerID{
+		Owner: rapid.SampledFrom(tenants()).Draw(t, "owner"), Provider: rapid.SampledFrom(providers()[:2]).Draw(t, "keeper"),
+		Kind: "address", Name: rapid.SampledFrom([]string{"w", "we", "web"}).Draw(t, "name"),
+	}
+	denom := drawDenom(t)
+	amount := market.NewCoin(denom, rapid.Uint64Range(1, 700_000).Draw(t, "amount"))
+	switch rapid.IntRange(0, 7).Draw(t, "retain") {
+	case 0:
+		r.submit(t, market.DepositRetainer{ID: id, Amount: amount})
+	case 1:
+		r.submit(t, market.WithdrawRetainer{ID: id}, market.WithdrawRetainer{ID: id})
+	case 2:
+		r.submit(t, market.CloseRetainer{ID: id, By: rapid.SampledFrom([]market.Address{id.Owner, id.Provider}).Draw(t, "by")})
+	default:
+		msg := market.OpenRetainer{ID: id, Price: market.Price{Denom: denom}, Deposit: market.NewCoin(denom, rapid.Uint64Range(499_999, 700_000).Draw(t, "deposit"))}
+		var err error
+		msg.Price.AmountPerBlock, err = market.ParseDecimal(rapid.SampledFrom([]string{"0.3", "333.333333333333333333", "77777.7", "300000"}).Draw(t, "price"))
+		require.NoError(t, err)
+		head, err := r.market.Client("observer").Head(t.Context())
+		require.NoError(t, err)
+		if rapid.Bool().Draw(t, "expires") {
+			msg.ExpiresAt = head.Height + rapid.Int64Range(0, 12).Draw(t, "life")
+		}
+		r.submit(t, msg)
+	}
 }
 
 func (r *random) accept(t *rapid.T) {
@@ -246,18 +339,20 @@ func (r *random) check(t *rapid.T) {
 }
 
 func TestNoMoneyIsMadeOrLostWhateverIsDone(t *testing.T) {
-	refusals := map[string]int{}
+	refusals, happened := map[string]int{}, map[market.EventKind]int{}
 	rapid.Check(t, func(t *rapid.T) {
-		r := newRandom(t, refusals)
+		r := newRandom(t, refusals, happened)
 		start := func(t *rapid.T) { r.submit(t, market.StartGroup{ID: drawOrder(t).GroupID}) }
 		advance := func(t *rapid.T) { require.NoError(t, r.market.Advance(rapid.IntRange(1, 5).Draw(t, "blocks"))) }
 		t.Repeat(map[string]func(*rapid.T){
 			"": r.check, "create": r.create, "create2": r.create, "bid": r.bid, "bid2": r.bid, "accept": r.accept, "accept2": r.accept,
 			"withdraw": r.withdraw, "end": r.end, "deposit": r.deposit, "registry": r.registry, "start": start, "advance": advance,
+			"scale": r.scale, "scale2": r.scale, "answer": r.answer, "answer2": r.answer, "retain": r.retain,
 		})
 		r.finish(t)
 	})
 	t.Logf("refusals by rule: %v", refusals)
+	t.Logf("events: %v", happened)
 }
 
 // finish checks that an exported market goes on like the original, then closes
@@ -266,10 +361,24 @@ func (r *random) finish(t *rapid.T) {
 	g, err := r.market.Export()
 	require.NoError(t, err)
 	r.roundTrip(t, g)
+	head, err := r.market.Client("observer").Head(t.Context())
+	require.NoError(t, err)
+	for b, err := range r.market.Client("observer").Watch(t.Context(), 1) {
+		require.NoError(t, err)
+		for _, e := range b.Events {
+			r.happened[e.Kind]++
+		}
+		if b.Height == head.Height {
+			break
+		}
+	}
 	for _, d := range g.Deployments {
 		if d.State == market.DeploymentActive {
 			r.submit(t, market.CloseDeployment{ID: d.ID})
 		}
+	}
+	for _, v := range g.Retainers {
+		r.submit(t, market.CloseRetainer{ID: v.ID, By: v.ID.Owner})
 	}
 	r.check(t)
 	require.Empty(t, r.market.Pot(), "all is closed")
