@@ -32,7 +32,7 @@ func TestEveryMutantIsCaught(t *testing.T) {
 		require.NotEmpty(t, c.Clause)
 		cases[c.Name] = c
 	}
-	all := append(brokenStores(), append(brokenReads(), brokenWrites()...)...)
+	all := slices.Concat(brokenStores(), brokenStanding(), brokenReads(), brokenWrites())
 	for _, m := range all {
 		t.Run(m.name, func(t *testing.T) {
 			c, ok := cases[m.caught]
@@ -209,6 +209,14 @@ type client struct {
 	params      func(ctx context.Context) (market.Params, error)
 	bids        func(ctx context.Context, f market.BidFilter, p market.Page) ([]market.Bid, string, error)
 	deployments func(ctx context.Context, f market.DeploymentFilter, p market.Page) ([]market.Deployment, string, error)
+	leases      func(ctx context.Context, f market.LeaseFilter, p market.Page) ([]market.Lease, string, error)
+}
+
+func (c client) Leases(ctx context.Context, f market.LeaseFilter, p market.Page) ([]market.Lease, string, error) {
+	if c.leases != nil {
+		return c.leases(ctx, f, p)
+	}
+	return c.Client.Leases(ctx, f, p)
 }
 
 func (c client) Submit(ctx context.Context, msgs ...market.Msg) (market.Receipt, error) {

@@ -62,14 +62,16 @@ func Funds() market.Coins {
 	return market.Coins{market.NewCoin(OtherDenom, Units), market.NewCoin(Denom, Units)}
 }
 
-// Params returns the rules a world must have: few bids, short grace, orders that
-// expire, and a fee of 2.5 %.
+// Params returns the rules a world must have: few bids, short grace, orders and
+// requests that expire, and a fee of 2.5 %.
 func Params() market.Params {
 	p := market.DefaultParams(Denom, OtherDenom)
 	p.MaxBids = 3
 	p.OrderLifetimeBlocks = 80
 	p.GraceBlocks = 20
 	p.FeePerMyriad = 250
+	p.ScaleBlocks = 30
+	p.MaxReclaimBlocks = 60
 	return p
 }
 
@@ -101,7 +103,7 @@ func (c Case) Run(ctx context.Context, w World) (err error) {
 func Cases() []Case {
 	var all []Case
 	for _, part := range [][]Case{
-		deploymentCases(), bidCases(), moneyCases(), overdraftCases(), registryCases(), listCases(), watchCases(), submitCases(),
+		deploymentCases(), bidCases(), moneyCases(), overdraftCases(), scaleCases(), retainerCases(), registryCases(), listCases(), watchCases(), submitCases(),
 	} {
 		all = append(all, part...)
 	}
