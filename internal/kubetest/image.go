@@ -76,8 +76,8 @@ func Build(ctx context.Context, dir, pkg string) (string, error) {
 	return path, nil
 }
 
-// guestProgram is what the conformance suite of clusters runs in containers.
-const guestProgram = "github.com/moorage-dev/moorage/cluster/clustertest/guestd"
+// GuestProgram is what the conformance suite of clusters runs in containers.
+const GuestProgram = "github.com/moorage-dev/moorage/cluster/clustertest/guestd"
 
 func newRegistry() http.Handler {
 	return registry.New(registry.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)))
