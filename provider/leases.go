@@ -170,7 +170,7 @@ func (p *Provider) closeBid(ctx context.Context, id market.LeaseID, reason marke
 	if err != nil && !errors.Is(err, market.ErrState) {
 		return fmt.Errorf("provider: close lease %s: %w", id, err)
 	}
-	p.queue.add(leaseTask(id))
+	p.queue.addAfter(leaseTask(id), retryPause) // the market's news are quicker; a view that lags is not asked in haste
 	return nil
 }
 
@@ -288,7 +288,7 @@ func (p *Provider) endLease(ctx context.Context, id market.LeaseID, reason marke
 	if !known {
 		// Its own deletion is news of the cluster too: that must not go on for ever.
 		if _, err := p.cfg.Cluster.Status(ctx, id); errors.Is(err, driver.ErrNotFound) {
-			p.queue.add(orderTask(id.OrderID)) // there may be a bid's promise
+			p.queue.addAfter(orderTask(id.OrderID), retryPause) // there may be a bid's promise
 			return nil
 		}
 	}
@@ -300,7 +300,7 @@ func (p *Provider) endLease(ctx context.Context, id market.LeaseID, reason marke
 			return err
 		}
 	}
-	p.queue.add(orderTask(id.OrderID))
+	p.queue.addAfter(orderTask(id.OrderID), retryPause)
 	p.offerNames(id)
 	if known {
 		p.observe(Event{Kind: EventLeaseClosed, Lease: id, Reason: reason})

@@ -94,7 +94,7 @@ func (p *Provider) answerScale(ctx context.Context, lease market.Lease, order ma
 	}
 	p.cfg.Logger.Info("a request to scale is answered", "lease", lease.ID, "number", answer.Number, "reasons", reasons)
 	p.observe(Event{Kind: kind, Lease: lease.ID, Price: lease.Scale.Price, Reasons: reasons})
-	p.queue.add(leaseTask(lease.ID))
+	p.queue.addAfter(leaseTask(lease.ID), retryPause) // the market's news are quicker
 	return nil
 }
 

@@ -222,3 +222,11 @@ func (p *Provider) Exec(ctx context.Context, id market.LeaseID, x driver.Exec) (
 	}
 	return 0, fmt.Errorf("provider: exec: %w", errors.ErrUnsupported)
 }
+
+// Reservations returns what is promised at the moment: to leases, and to bids
+// that stand or are about to. They are sorted by the text of their orders.
+func (p *Provider) Reservations() []inventory.Reservation {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ledger.Export()
+}
