@@ -234,8 +234,8 @@ func (t *Tenant) gateway(ctx context.Context, owner market.Address) (Gateway, er
 	return t.cfg.Dial(p)
 }
 
-// AwaitReady waits until every lease runs the manifest of that version, and
-// returns their statuses. The error is a [*NotReadyError] when time is up or the
+// AwaitReady waits until every lease runs the manifest of that version with the
+// numbers of replicas that are ordered now, and returns their statuses. The error is a [*NotReadyError] when time is up or the
 // lease has closed.
 func (t *Tenant) AwaitReady(ctx context.Context, leases []market.LeaseID, version market.Hash) ([]api.LeaseStatus, error) {
 	wait, cancel := context.WithTimeout(ctx, t.cfg.ReadyTimeout)
@@ -272,7 +272,7 @@ func (t *Tenant) awaitReady(ctx context.Context, id market.LeaseID, version mark
 				t.cfg.Progress(Step{Kind: StepStatus, Deployment: id.DeploymentID, Status: status})
 			}
 			last = status
-			if status.Phase == api.PhaseActive && status.Hash == version.String() {
+			if status.Phase == api.PhaseActive && status.Hash == version.String() && t.complete(ctx, status) {
 				return status, nil
 			}
 			failing = failingSince(failing, status.Phase)
@@ -284,6 +284,20 @@ func (t *Tenant) awaitReady(ctx context.Context, id market.LeaseID, version mark
 			return last, err
 		}
 	}
+}
+
+// complete reports whether a status is of as many replicas as are ordered: after
+// scaling the provider may still be at the old number.
+func (t *Tenant) complete(ctx context.Context, status api.LeaseStatus) bool {
+	order, err := t.cfg.Market.Order(ctx, status.Lease.OrderID)
+	if err != nil {
+		return false
+	}
+	var wanted uint64
+	for _, s := range status.Services {
+		wanted += uint64(s.Wanted)
+	}
+	return len(status.Services) == 0 || wanted == order.Spec.Totals().Replicas
 }
 
 // leaseStatus asks the provider of a lease, wherever its gateway is now.

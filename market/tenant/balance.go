@@ -66,15 +66,20 @@ const paceBlocks = 100
 // lasting is how long so many blocks take; 0 if that is not known, and never more
 // than a time.Duration holds.
 func (t *Tenant) lasting(ctx context.Context, head market.Head, blocks int64) time.Duration {
+	pace := t.pace(ctx, head)
+	if pace > 0 && blocks > int64(1<<63-1)/int64(pace) {
+		return 1<<63 - 1
+	}
+	return pace * time.Duration(blocks)
+}
+
+// pace is the time between two of the newest blocks, 0 if that is not known.
+func (t *Tenant) pace(ctx context.Context, head market.Head) time.Duration {
 	for b, err := range t.cfg.Market.Watch(ctx, max(1, head.Height-paceBlocks)) {
 		if err != nil || b.Height >= head.Height {
 			return 0
 		}
-		pace := head.Time.Sub(b.Time) / time.Duration(head.Height-b.Height)
-		if pace > 0 && blocks > int64(1<<63-1)/int64(pace) {
-			return 1<<63 - 1
-		}
-		return pace * time.Duration(blocks)
+		return head.Time.Sub(b.Time) / time.Duration(head.Height-b.Height)
 	}
 	return 0
 }

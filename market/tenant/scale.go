@@ -60,11 +60,11 @@ func (t *Tenant) Scale(ctx context.Context, msg market.ScaleLease) (market.Lease
 			return lease, err
 		}
 	}
-	return lease, t.scaled(ctx, msg)
+	return lease, t.scaled(ctx, msg, number)
 }
 
 // scaled tells whether the lease has the counts that were asked for.
-func (t *Tenant) scaled(ctx context.Context, msg market.ScaleLease) error {
+func (t *Tenant) scaled(ctx context.Context, msg market.ScaleLease, number uint32) error {
 	order, err := t.cfg.Market.Order(ctx, msg.ID.OrderID)
 	if err != nil {
 		return err
@@ -72,11 +72,27 @@ func (t *Tenant) scaled(ctx context.Context, msg market.ScaleLease) error {
 	if has(order.Spec.Counts(), msg.Counts) {
 		return nil
 	}
-	declined := &ScaleDeclinedError{Lease: msg.ID}
-	if status, err := t.leaseStatus(ctx, msg.ID); err == nil && status.Scale != nil {
-		declined.Reasons = status.Scale.Reasons
+	return &ScaleDeclinedError{Lease: msg.ID, Reasons: t.answer(ctx, msg.ID, number)}
+}
+
+// answerTimeout is how long the provider is asked for the reasons of an answer
+// that is on the market already.
+const answerTimeout = 5 * time.Second
+
+// answer returns the reasons that a provider gives for its answer to a request,
+// none when it gives none in time.
+func (t *Tenant) answer(ctx context.Context, id market.LeaseID, number uint32) []api.Reason {
+	wait, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	for {
+		status, err := t.leaseStatus(wait, id)
+		if err == nil && status.Scale != nil && status.Scale.Number >= number {
+			return status.Scale.Reasons
+		}
+		if pause(wait, t.cfg.PollInterval) != nil {
+			return nil
+		}
 	}
-	return declined
 }
 
 // has reports whether each of the wanted counts is among those there are.

@@ -108,6 +108,10 @@ type Plan struct {
 	Deposit market.Coin
 	// DSeq numbers the deployment; 0 means the height of the newest block.
 	DSeq uint64
+	// Reclamation is the notice that a provider must give before it ends a lease,
+	// as SDL's reclamation has it; 0 is none. It becomes a number of blocks at the
+	// pace of the newest ones, rounded up. Groups that ask for blocks keep theirs.
+	Reclamation time.Duration
 }
 
 // StepKind says which step was done.
@@ -207,7 +211,11 @@ func (t *Tenant) Create(ctx context.Context, p Plan) (market.DeploymentID, []mar
 	if err != nil {
 		return id, nil, err
 	}
-	msg := market.CreateDeployment{ID: id, Groups: p.Groups, Hash: p.Hash, Deposit: deposit}
+	groups, err := t.withNotice(ctx, p, head)
+	if err != nil {
+		return id, nil, err
+	}
+	msg := market.CreateDeployment{ID: id, Groups: groups, Hash: p.Hash, Deposit: deposit}
 	receipt, err := m.Submit(ctx, msg)
 	for tries := 1; p.DSeq == 0 && tries < maxDSeqTries && errors.Is(err, market.ErrExists); tries++ {
 		msg.ID.DSeq++ // another deployment of this block has the number
@@ -225,29 +233,53 @@ func (t *Tenant) Create(ctx context.Context, p Plan) (market.DeploymentID, []mar
 	return id, orders, nil
 }
 
-// deposit is what goes into escrow, checked against the balance so that the
-// refusal names both.
+// deposit is what goes into escrow.
 func (t *Tenant) deposit(ctx context.Context, p Plan) (market.Coin, error) {
-	if p.Deposit == (market.Coin{}) {
-		if len(p.Groups) == 0 || len(p.Groups[0].Units) == 0 {
-			return market.Coin{}, fmt.Errorf("tenant: %w: a plan without groups", market.ErrInvalid)
-		}
+	if p.Deposit != (market.Coin{}) {
+		return t.affordable(ctx, p.Deposit, "")
+	}
+	if len(p.Groups) == 0 || len(p.Groups[0].Units) == 0 {
+		return market.Coin{}, fmt.Errorf("tenant: %w: a plan without groups", market.ErrInvalid)
+	}
+	return t.affordable(ctx, p.Deposit, p.Groups[0].Units[0].Price.Denom)
+}
+
+// affordable is a deposit, the zero one being the least that the market takes in
+// a denomination, checked against the balance so that the refusal names both.
+func (t *Tenant) affordable(ctx context.Context, c market.Coin, denom string) (market.Coin, error) {
+	if c == (market.Coin{}) {
 		params, err := t.cfg.Market.Params(ctx)
 		if err != nil {
 			return market.Coin{}, err
 		}
-		denom := p.Groups[0].Units[0].Price.Denom
-		p.Deposit = market.Coin{Denom: denom, Amount: params.MinDeposits.Of(denom)}
+		c = market.Coin{Denom: denom, Amount: params.MinDeposits.Of(denom)}
 	}
 	balances, err := t.cfg.Market.Balances(ctx, t.cfg.Market.Address())
 	if err != nil {
 		return market.Coin{}, err
 	}
-	if have := balances.Of(p.Deposit.Denom); have.Cmp(p.Deposit.Amount) < 0 {
+	if have := balances.Of(c.Denom); have.Cmp(c.Amount) < 0 {
 		return market.Coin{}, fmt.Errorf("tenant: account %s has %s%s and the deposit is %s: %w: send it money, or choose a smaller deposit",
-			t.cfg.Market.Address(), have, p.Deposit.Denom, p.Deposit, market.ErrInsufficientFunds)
+			t.cfg.Market.Address(), have, c.Denom, c, market.ErrInsufficientFunds)
 	}
-	return p.Deposit, nil
+	return c, nil
+}
+
+// withNotice is the plan's groups with the notice that it asks for in blocks.
+func (t *Tenant) withNotice(ctx context.Context, p Plan, head market.Head) ([]market.GroupSpec, error) {
+	if p.Reclamation <= 0 {
+		return p.Groups, nil
+	}
+	pace := t.pace(ctx, head)
+	if pace <= 0 {
+		return nil, fmt.Errorf("tenant: %w: the market has too few blocks to tell how many a notice of %s is: ask for a number of blocks", market.ErrUnavailable, p.Reclamation)
+	}
+	blocks := int64((p.Reclamation + pace - 1) / pace)
+	groups := slices.Clone(p.Groups)
+	for i := range groups {
+		groups[i].ReclaimBlocks = cmp.Or(groups[i].ReclaimBlocks, blocks)
+	}
+	return groups, nil
 }
 
 func (t *Tenant) openOrders(ctx context.Context, id market.DeploymentID) ([]market.Order, error) {
@@ -311,10 +343,11 @@ func (t *Tenant) Update(ctx context.Context, id market.DeploymentID, p Plan) (Ru
 	return r, err
 }
 
-// Leases returns the active leases of a deployment, in the order of its groups.
+// Leases returns the leases of a deployment that are not closed, those under
+// notice too, in the order of its groups.
 func (t *Tenant) Leases(ctx context.Context, id market.DeploymentID) ([]market.LeaseID, error) {
 	list := func(page market.Page) ([]market.Lease, string, error) {
-		return t.cfg.Market.Leases(ctx, market.LeaseFilter{Owner: id.Owner, DSeq: id.DSeq, State: market.LeaseActive}, page)
+		return t.cfg.Market.Leases(ctx, market.LeaseFilter{Owner: id.Owner, DSeq: id.DSeq, Live: true}, page)
 	}
 	var out []market.LeaseID
 	for l, err := range market.All(list) {

@@ -119,5 +119,5 @@ func CompilePlan(name string, src []byte) (p tenant.Plan, warnings []string, err
 	for _, d := range out.Diagnostics {
 		warnings = append(warnings, d.Error())
 	}
-	return tenant.Plan{Groups: out.Groups, Manifest: out.Manifest, Hash: out.Hash}, warnings, nil
+	return tenant.Plan{Groups: out.Groups, Manifest: out.Manifest, Hash: out.Hash, Reclamation: out.Reclamation}, warnings, nil
 }
