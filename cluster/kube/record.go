@@ -62,11 +62,12 @@ type state struct {
 
 // kept is the form of a state that leaves the process. Do not rename.
 type kept struct {
-	Lease      market.LeaseID    `json:"lease"`
-	Revision   uint64            `json:"revision"`
-	Hash       market.Hash       `json:"hash"`
-	Manifest   json.RawMessage   `json:"manifest"`
-	Resolution render.Resolution `json:"resolution"`
+	Lease      market.LeaseID         `json:"lease"`
+	Revision   uint64                 `json:"revision"`
+	Hash       market.Hash            `json:"hash"`
+	Manifest   json.RawMessage        `json:"manifest"`
+	Addresses  []driver.LeasedAddress `json:"addresses,omitempty"`
+	Resolution render.Resolution      `json:"resolution"`
 }
 
 // maxState bounds the compressed state: a Secret holds 1 MiB.
@@ -74,7 +75,7 @@ const maxState = 1<<20 - 64<<10
 
 // newState encodes a state. The same state gives the same bytes.
 func newState(w driver.Workload, res render.Resolution) (*state, error) {
-	text, err := json.Marshal(kept{w.Lease, w.Revision, w.Hash, manifest.Manifest{w.Group}.AppendCanonical(nil), res})
+	text, err := json.Marshal(kept{w.Lease, w.Revision, w.Hash, manifest.Manifest{w.Group}.AppendCanonical(nil), w.Addresses, res})
 	if err != nil {
 		return nil, fmt.Errorf("kube: encode workload: %w", err)
 	}
@@ -116,7 +117,7 @@ func decodeState(b []byte) (*state, error) {
 	if len(m) != 1 {
 		return nil, fmt.Errorf("%d groups, want 1", len(m))
 	}
-	w := driver.Workload{Lease: k.Lease, Revision: k.Revision, Hash: k.Hash, Group: m[0]}
+	w := driver.Workload{Lease: k.Lease, Revision: k.Revision, Hash: k.Hash, Group: m[0], Addresses: k.Addresses}
 	return &state{Workload: w, Resolution: k.Resolution, encoded: b}, w.Validate()
 }
 
