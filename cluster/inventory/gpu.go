@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,6 +43,16 @@ func parseGPUPatterns(as market.Attributes) ([]gpuPattern, error) {
 		out = append(out, gpuPattern{vendor: anything})
 	}
 	return out, nil
+}
+
+// GPUMatches reports whether a card is acceptable for the GPU attributes of a
+// unit. The error says which attribute is no pattern.
+func GPUMatches(as market.Attributes, g GPU) (bool, error) {
+	patterns, err := parseGPUPatterns(as)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(patterns, func(p gpuPattern) bool { return p.matches(kindOf(g)) }), nil
 }
 
 func parseGPUPattern(key string) (gpuPattern, error) {

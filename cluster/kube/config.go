@@ -135,6 +135,10 @@ func (c *Config) complete() error {
 	setDefault(&c.Workers, DefaultWorkers)
 	c.DrainSeconds = max(c.DrainSeconds, 0)
 	c.Domain = strings.ToLower(c.Domain)
+	if c.Policies != nil {
+		p := *c.Policies // the addresses of the API server are filled in
+		c.Policies = &p
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -175,8 +179,8 @@ func (c *Config) options() *render.Options {
 		NonRoot: c.NonRoot, UserNamespaces: c.UserNamespaces, PullPolicy: c.PullPolicy, PullSecret: c.PullSecret,
 		DrainSeconds: c.DrainSeconds, GraceSeconds: c.GraceSeconds, PriorityClass: c.PriorityClass, Probe: c.Probe,
 	}
-	if c.Policies != nil {
-		o.Policies = c.Policies.render(o)
+	if p := c.Policies; p != nil {
+		o.Policies = func(w driver.Workload) ([]render.Object, error) { return p.renderPolicies(render.FrameOf(o, w), w) }
 	}
 	return o
 }

@@ -30,7 +30,7 @@ func TestConformance(t *testing.T) {
 // harness runs each case as another provider on the shared cluster.
 func (r *rig) harness(with func(*kube.Config)) clustertest.Harness {
 	return clustertest.Harness{
-		Abilities: abilities(), Image: r.guest, MissingImage: "127.0.0.1:5000/none:1", Patience: 90 * time.Second,
+		Abilities: abilities(), Image: r.guest, Guest: []string{"/guestd"}, MissingImage: "127.0.0.1:5000/none:1", Patience: 90 * time.Second,
 		New: func(t *testing.T) *clustertest.Cluster {
 			t.Helper()
 			name := instance()
@@ -61,7 +61,11 @@ func (r *rig) deleteNamespaces(ctx context.Context, instance string) error {
 		return err
 	}
 	for _, ns := range list.Items {
-		if ns.DeletionTimestamp == nil {
+		if ns.DeletionTimestamp == nil { // names of hosts are free at once
+			err := r.Client().NetworkingV1().Ingresses(ns.Name).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+			if err != nil {
+				return err
+			}
 			if err := r.Client().CoreV1().Namespaces().Delete(ctx, ns.Name, metav1.DeleteOptions{}); err != nil {
 				return err
 			}

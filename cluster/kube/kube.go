@@ -180,6 +180,9 @@ func (d *Driver) discover(ctx context.Context) (dra bool, err error) {
 			}
 		}
 		if err == nil {
+			err = d.findControlPlane(ctx)
+		}
+		if err == nil {
 			d.touch()
 			return dra, nil
 		}

@@ -66,8 +66,27 @@ func (r *renderer) nodePorts() int64 {
 	var n int64
 	for _, s := range r.in.Workload.Group.Services {
 		n += int64(len(Forwarded(s)))
+		for _, e := range s.Expose {
+			if e.IP != "" {
+				n++
+			}
+		}
 	}
 	return n * quotaFactor
+}
+
+// serviceObjects counts the Services that the lease may have: names, forwarded
+// ports, and one per leased port from whoever announces its address.
+func (r *renderer) serviceObjects() int64 {
+	n := int64(quotaFactor * len(r.in.Workload.Group.Services))
+	for _, s := range r.in.Workload.Group.Services {
+		for _, e := range s.Expose {
+			if e.IP != "" {
+				n += quotaFactor
+			}
+		}
+	}
+	return n
 }
 
 // forwards renders the Service that opens ports to the world. Its ports have

@@ -149,7 +149,7 @@ func (r *renderer) quota() {
 		"limits.memory":                       bytesQuantity(times(limits.memory, quotaFactor)),
 		"requests.cpu":                        milliQuantity(times(requests.cpu, quotaFactor)),
 		"requests.memory":                     bytesQuantity(times(requests.memory, quotaFactor)),
-		corev1.ResourceServices:               *resource.NewQuantity(int64(quotaFactor*len(r.in.Workload.Group.Services)), resource.DecimalSI),
+		corev1.ResourceServices:               *resource.NewQuantity(r.serviceObjects(), resource.DecimalSI),
 		corev1.ResourceServicesNodePorts:      *resource.NewQuantity(r.nodePorts(), resource.DecimalSI),
 		"persistentvolumeclaims":              *resource.NewQuantity(int64(claims*quotaFactor), resource.DecimalSI),
 		corev1.ResourceRequestsStorage:        bytesQuantity(times(storage, quotaFactor)),
