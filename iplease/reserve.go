@@ -150,6 +150,22 @@ func (t *Table) Expire(now time.Time, height int64) []Expired {
 	return append(out, t.expireRetained(now, height)...)
 }
 
+// Due returns the claims that Expire would end at a time, sorted by ID.
+func (t *Table) Due(now time.Time) []Claim {
+	var out []Claim
+	var walk func(i int)
+	walk = func(i int) {
+		if i < len(t.due) && !now.Before(t.due[i].until) {
+			out = append(out, t.due[i].picture())
+			walk(2*i + 1)
+			walk(2*i + 2)
+		}
+	}
+	walk(0)
+	sortByID(out)
+	return out
+}
+
 // NextExpiry returns when Expire has something to do by time.
 func (t *Table) NextExpiry() (time.Time, bool) {
 	if len(t.due) == 0 {

@@ -84,13 +84,12 @@ func (t *Table) expireRetained(now time.Time, height int64) (out []Expired) {
 	return out
 }
 
-// Parked returns the claims that are parked, of all tenants, sorted by ID.
-func (t *Table) Parked() []Claim {
+// Retained returns the claims that are retained, parked or bound, of all tenants,
+// sorted by ID.
+func (t *Table) Retained() []Claim {
 	var out []Claim
 	for c := range t.retained {
-		if c.state == Parked {
-			out = append(out, c.picture())
-		}
+		out = append(out, c.picture())
 	}
 	sortByID(out)
 	return out

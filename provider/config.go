@@ -62,6 +62,9 @@ type Config struct {
 	// Attributes, Email and Website are published with it.
 	Attributes     market.Attributes
 	Email, Website string
+	// Addresses says which public addresses are leased; nil leases none. What their
+	// pools have is added to the published attributes.
+	Addresses *Addresses
 	// Overcommit says how much more than it has may be promised.
 	Overcommit inventory.Overcommit
 
@@ -144,6 +147,11 @@ func (c Config) withDefaults() (Config, error) {
 	c.UnknownTimeout = cmp.Or(c.UnknownTimeout, DefaultUnknownTimeout)
 	if c.Store == nil {
 		c.Store = NewMemStore()
+	}
+	err = c.Addresses.validate(c.Store)
+	need(err == nil, "%v", err)
+	if err == nil {
+		c.Attributes = c.Addresses.publish(c.Attributes)
 	}
 	if c.Observer == nil {
 		c.Observer = ObserverFunc(func(Event) {})

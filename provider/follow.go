@@ -162,9 +162,13 @@ func (p *Provider) news(e market.Event) {
 		for _, id := range p.leasesOf(e.ID.DeploymentID) {
 			p.queue.add(leaseTask(id))
 		}
+	case market.EventRetainerOpened, market.EventRetainerClosed:
+		if e.Retainer.Provider == p.me {
+			p.nudgeParking()
+		}
 	case market.EventDeploymentCreated, market.EventGroupStarted, market.EventGroupPaused, market.EventGroupClosed,
 		market.EventPaymentWithdrawn, market.EventProviderChanged, market.EventCertificateChanged, market.EventAuditChanged,
-		market.EventRetainerOpened, market.EventRetainerDeposited, market.EventRetainerWithdrawn, market.EventRetainerClosed:
+		market.EventRetainerDeposited, market.EventRetainerWithdrawn:
 		// They change no order or lease of ours by themselves.
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/cluster/inventory"
+	"github.com/moorage-dev/moorage/iplease"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider/bidengine"
 	"github.com/moorage-dev/moorage/provider/gateway/api"
@@ -57,7 +58,10 @@ func (p *Provider) reconcileLease(ctx context.Context, id market.LeaseID) error 
 	if record, err = p.claimFreeNames(record); err != nil {
 		return err
 	}
-	return p.keepWorkload(ctx, lease, record)
+	if record, err = p.keepAddresses(record); err != nil {
+		return err
+	}
+	return errors.Join(p.keepWorkload(ctx, lease, record), p.announce(ctx, lease.ID))
 }
 
 // ensureRecord returns the record of a lease that is not closed, making it and
@@ -70,6 +74,12 @@ func (p *Provider) ensureRecord(lease market.Lease, order market.Order) (record 
 		p.cfg.Logger.Error("a lease no longer fits the inventory", "lease", lease.ID, "reasons", refused)
 	}
 	notice := p.notice(lease)
+	if r, _ := p.record(lease.ID); r.Revision == 0 {
+		if refused := p.reserveAddresses(order, time.Time{}); len(refused) > 0 {
+			p.cfg.Logger.Error("a lease's addresses cannot be reserved any more", "lease", lease.ID, "reasons", refused)
+		}
+	}
+	selection, _ := iplease.SelectionOf(order.Spec.Requirements.Attributes) // what cannot be read was not bid on
 	p.mu.Lock()
 	known := p.records[lease.ID].Won()
 	_, watched := p.health[lease.ID]
@@ -79,7 +89,7 @@ func (p *Provider) ensureRecord(lease market.Lease, order market.Order) (record 
 	p.health[lease.ID].notice = notice
 	p.mu.Unlock()
 	record, err = p.changeRecord(lease.ID, true, func(r *Record) {
-		r.GroupName = order.Spec.Name
+		r.GroupName, r.Selection = order.Spec.Name, selection
 		r.takeCounts(order.Spec)
 		if len(placement.Assignments) > 0 {
 			r.Placement = placement
@@ -218,7 +228,7 @@ func workload(r Record) (driver.Workload, error) {
 	if !ok {
 		return driver.Workload{}, fmt.Errorf("provider: lease %s: the manifest has no group %q: %w", r.Lease, r.GroupName, market.ErrMismatch)
 	}
-	return driver.Workload{Lease: r.Lease, Revision: r.Revision, Hash: r.Hash, Group: r.adjusted(group)}, nil
+	return driver.Workload{Lease: r.Lease, Revision: r.Revision, Hash: r.Hash, Group: r.adjusted(group), Addresses: r.Addresses}, nil
 }
 
 // noteStatus keeps a status and tells the observer when it is another.
@@ -284,6 +294,9 @@ func (p *Provider) patience(k TroubleKind) time.Duration {
 // endLease takes down what is left of a lease that is over, and forgets it.
 func (p *Provider) endLease(ctx context.Context, id market.LeaseID, reason market.CloseReason) error {
 	defer p.manifests.lock(id.DeploymentID)()
+	if err := p.releaseAddresses(ctx, id); err != nil {
+		return err
+	}
 	known := p.serving(id)
 	if !known {
 		// Its own deletion is news of the cluster too: that must not go on for ever.
@@ -300,8 +313,13 @@ func (p *Provider) endLease(ctx context.Context, id market.LeaseID, reason marke
 			return err
 		}
 	}
+	// Whoever looked at the lease meanwhile may have bound its addresses again.
+	if err := p.releaseAddresses(ctx, id); err != nil {
+		return err
+	}
 	p.queue.addAfter(orderTask(id.OrderID), retryPause)
 	p.offerNames(id)
+	p.offerAddresses(id)
 	if known {
 		p.observe(Event{Kind: EventLeaseClosed, Lease: id, Reason: reason})
 	}

@@ -104,6 +104,9 @@ func (p *Provider) acceptManifest(ctx context.Context, lease market.Lease, m man
 	if err != nil {
 		return err
 	}
+	if after, err = p.keepAddresses(after); err != nil {
+		return err
+	}
 	w, err := workload(after)
 	if err != nil {
 		return err
@@ -143,12 +146,15 @@ func (p *Provider) saveManifest(before Record, m manifest.Manifest, hash market.
 // revert puts the manifest accepted before back in force, under a revision of
 // its own so that the cluster does not take it for an old one.
 func (p *Provider) revert(before, after Record) error {
-	_, err := p.changeRecord(before.Lease, false, func(r *Record) {
+	r, err := p.changeRecord(before.Lease, false, func(r *Record) {
 		r.Revision, r.Hash, r.Manifest, r.Withheld = 0, before.Hash, before.Manifest, before.Withheld
 		if before.Revision > 0 {
 			r.Revision = after.Revision + 1
 		}
 	})
+	if err == nil {
+		_, err = p.keepAddresses(r)
+	}
 	p.queue.add(leaseTask(before.Lease))
 	return err
 }

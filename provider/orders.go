@@ -101,6 +101,7 @@ func (p *Provider) considerOrder(ctx context.Context, order market.Order) error 
 	s.Inventory = bidengine.PlacerFunc(func(market.GroupSpec) (inventory.Placement, []inventory.Reason) {
 		return p.reserve(order)
 	})
+	s.Addresses = func() []bidengine.Reason { return p.reserveAddresses(order, p.bidReservation()) }
 	decision, reasons := bidengine.Decide(ctx, order, s)
 	if ctx.Err() != nil {
 		return ctx.Err() // not the pricer's fault
@@ -178,6 +179,9 @@ func (p *Provider) dropBid(id market.OrderID) error {
 	if known && r.Won() {
 		return nil
 	}
+	if err := p.dropAddresses(id); err != nil {
+		return err
+	}
 	if known {
 		if err := p.cfg.Store.Remove(lease); err != nil {
 			return err
@@ -198,6 +202,7 @@ func (p *Provider) dropBid(id market.OrderID) error {
 func (p *Provider) keepBid(ctx context.Context, order market.Order, bid market.Bid) error {
 	entry, _ := p.entry(order.ID)
 	placement, reasons := p.reserve(order)
+	refused := append(bidengine.FromInventory(reasons), p.reserveAddresses(order, p.bidReservation())...)
 	r, err := p.changeRecord(bid.ID.Lease(), true, func(r *Record) {
 		if len(placement.Assignments) > 0 {
 			r.Placement = placement
@@ -213,11 +218,11 @@ func (p *Provider) keepBid(ctx context.Context, order market.Order, bid market.B
 	entry.declined, entry.bid = nil, &bid
 	p.mu.Unlock()
 	left := p.cfg.BidTimeout - time.Since(r.BidAt)
-	if left > 0 && len(reasons) == 0 {
+	if left > 0 && len(refused) == 0 {
 		p.queue.addAfter(orderTask(order.ID), left)
 		return nil
 	}
-	return p.withdrawBid(ctx, bid, entry, left <= 0, bidengine.FromInventory(reasons))
+	return p.withdrawBid(ctx, bid, entry, left <= 0, refused)
 }
 
 // withdrawBid takes a bid back. A bid that has won meanwhile stays: the market

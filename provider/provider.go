@@ -31,6 +31,8 @@ type Provider struct {
 	saving keyedMutex[market.LeaseID]
 	// names serializes the decisions about who has a host name.
 	names sync.Mutex
+	// addresses has the leased addresses; nil when none are leased.
+	addresses *addressBook
 	// bell tells followers of events that a lease may have changed.
 	bell bell
 
@@ -84,8 +86,13 @@ func New(cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	book, err := openAddresses(cfg)
+	if err != nil {
+		return nil, err
+	}
 	p := &Provider{
-		cfg: cfg, me: cfg.Market.Address(), queue: newQueues(), ledger: ledger,
+		addresses: book,
+		cfg:       cfg, me: cfg.Market.Address(), queue: newQueues(), ledger: ledger,
 		bids: &batcher{market: cfg.Market}, payouts: &batcher{market: cfg.Market}, restored: make(chan struct{}),
 		draining: draining{cfg.Drain, ""},
 		records:  make(map[market.LeaseID]Record, len(records)),
@@ -159,6 +166,8 @@ func (p *Provider) Run(ctx context.Context) error {
 	g.Go(func() error { return p.runCluster(ctx) })
 	g.Go(func() error { return p.runClock(ctx) })
 	g.Go(func() error { return p.runMoney(ctx) })
+	g.Go(func() error { return p.runAddresses(ctx) })
+	g.Go(func() error { return p.runAnnouncer(ctx) })
 	for range p.cfg.Workers {
 		g.Go(func() error { return p.runWorker(ctx, p.queue.leases) })
 	}

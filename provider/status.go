@@ -118,6 +118,7 @@ func (p *Provider) Screen(ctx context.Context, tenant market.Address, groups []m
 	for i, spec := range groups {
 		order := market.Order{State: market.OrderOpen, Spec: spec}
 		order.ID.Owner = tenant
+		s.Addresses = func() []bidengine.Reason { return p.screenAddresses(order) }
 		decision, reasons := bidengine.Decide(ctx, order, s)
 		offers[i] = api.Offer{Group: spec.Name, Bid: len(reasons) == 0}
 		if offers[i].Bid {
@@ -149,6 +150,7 @@ func (p *Provider) LeaseStatus(ctx context.Context, id market.LeaseID) (api.Leas
 		st, err := p.cfg.Cluster.Status(ctx, id)
 		out = leaseDocument(id, st, err)
 		p.addHostnames(&out, record)
+		p.addIPs(ctx, &out, record)
 	}
 	if run := h.runOut; run.Height > 0 {
 		out.Funds = &api.Funds{RunOutHeight: run.Height, RunOutTime: run.Time, Overdrawn: run.Overdrawn}

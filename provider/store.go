@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"time"
@@ -11,7 +12,9 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/cluster/inventory"
+	"github.com/moorage-dev/moorage/iplease"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/sdl/manifest"
 )
@@ -40,6 +43,10 @@ type Record struct {
 	// Withheld are the host names that the manifest asks for and another lease of
 	// the tenant has, sorted.
 	Withheld []string `json:"withheld,omitempty"`
+	// Selection says what the order asks of leased addresses.
+	Selection iplease.Selection `json:"address_selection,omitzero"`
+	// Addresses are the leased ports that the cluster was told of.
+	Addresses []driver.LeasedAddress `json:"addresses,omitempty"`
 	// Restarts counts, per service, how often the tenant had it restarted.
 	Restarts map[string]uint64 `json:"restarts,omitempty"`
 	// Units are what the group has ordered, with the numbers of replicas that hold.
@@ -117,6 +124,9 @@ func OpenStore(dir string) (Store, error) {
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucketIfNotExists(leaseBucket())
+		if err == nil {
+			_, err = tx.CreateBucketIfNotExists(claimBucket())
+		}
 		return err
 	})
 	if err != nil {
@@ -170,11 +180,14 @@ func (s *boltStore) Close() error { return s.db.Close() }
 
 // NewMemStore returns a [Store] that lives as long as the value: for tests and
 // for providers whose leases need not survive them.
-func NewMemStore() Store { return &memStore{records: map[market.LeaseID]Record{}} }
+func NewMemStore() Store {
+	return &memStore{records: map[market.LeaseID]Record{}, claims: map[netip.Addr]iplease.Record{}}
+}
 
 type memStore struct {
-	mu      sync.Mutex // guards records
+	mu      sync.Mutex // guards all below
 	records map[market.LeaseID]Record
+	claims  map[netip.Addr]iplease.Record
 }
 
 var _ Store = (*memStore)(nil)

@@ -29,8 +29,11 @@ const (
 	// DenomNotAccepted: the price is in a denomination the market or this
 	// provider does not settle in.
 	DenomNotAccepted Code = "denom-not-accepted"
-	// AddressesExhausted: the provider has no public addresses to lease.
+	// AddressesExhausted: the provider has no public addresses to lease, or not
+	// enough that are free.
 	AddressesExhausted Code = "addresses-exhausted"
+	// AddressesUnsuitable: no pool of the provider is as the order asks for.
+	AddressesUnsuitable Code = "addresses-unsuitable"
 	// NoPrice: the pricing strategy has no price.
 	NoPrice Code = "no-price"
 	// PriceOverCeiling: the price is more than the tenant pays.
@@ -64,7 +67,7 @@ func (r Reason) String() string { return string(r.Code) + ": " + r.Detail }
 func (r Reason) Capacity() bool {
 	switch r.Code {
 	case OrderNotOpen, OwnOrder, Draining, DenomNotAccepted, NoPrice, PriceOverCeiling,
-		TenantDenied, TenantNotAllowed, OrderFull, OrderInvalid, Internal:
+		TenantDenied, TenantNotAllowed, AddressesUnsuitable, OrderFull, OrderInvalid, Internal:
 		return false
 	case AddressesExhausted:
 		return true
@@ -130,8 +133,9 @@ type Snapshot struct {
 	// Draining refuses every order; Notice says why, for a person.
 	Draining bool
 	Notice   string
-	// LeasedIPs says that the provider can lease public addresses.
-	LeasedIPs bool
+	// Addresses reserves the public addresses that the order asks for, or says why
+	// there are none; nil leases none. It is asked once the group has a place.
+	Addresses func() []Reason
 }
 
 // Decide says whether and how to bid on an order. With no reasons the decision
@@ -152,6 +156,11 @@ func Decide(ctx context.Context, order market.Order, s Snapshot) (Decision, []Re
 	placement, refused := s.Inventory.Place(order.Spec)
 	if len(refused) > 0 {
 		return Decision{}, FromInventory(refused)
+	}
+	if leasesIP(order.Spec) {
+		if reasons := s.Addresses(); len(reasons) > 0 {
+			return Decision{}, reasons
+		}
 	}
 	d := Decision{Price: market.Price{Denom: ceiling.Denom}, Deposit: deposit, Placement: placement}
 	r := Request{Order: order, Denom: ceiling.Denom, Ceiling: ceiling.AmountPerBlock, Placement: placement}
@@ -189,7 +198,7 @@ func filter(order market.Order, s Snapshot) []Reason {
 	if err := order.Spec.Match(s.Provider, s.Audits, s.Now); err != nil {
 		out = append(out, fromMarket(err))
 	}
-	if !s.LeasedIPs && leasesIP(order.Spec) {
+	if s.Addresses == nil && leasesIP(order.Spec) {
 		add(AddressesExhausted, "the provider has no public addresses to lease")
 	}
 	return out

@@ -139,7 +139,7 @@ func TestEveryRefusalHasItsCode(t *testing.T) {
 
 func TestALeasedAddressIsChargedOnceHoweverManyPortsUseIt(t *testing.T) {
 	s := snapshot(t)
-	s.LeasedIPs = true
+	s.Addresses = func() []bidengine.Reason { return nil }
 	two := []market.Endpoint{{Kind: market.EndpointLeasedIP, SequenceNumber: 3}, {Kind: market.EndpointLeasedIP, SequenceNumber: 3}}
 	one, reasons := bidengine.Decide(t.Context(), order(func(o *market.Order) { o.Spec.Units[0].Endpoints = two[:1] }), s)
 	require.Empty(t, reasons)

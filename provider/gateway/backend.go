@@ -27,7 +27,8 @@ import (
 // Logs of a back end that is also a [driver.LogStreamer], commands of one that
 // is a [driver.Execer], events of an [Eventer], bid screening of a [Screener],
 // restarts of a [Restarter] and the migration of host names of a
-// [HostnameMigrator] are served as well; without them the routes answer 501.
+// [HostnameMigrator], of leased addresses of an [EndpointMigrator] and an
+// [AddressKeeper] are served as well; without them the routes answer 501.
 //
 // All methods may be called concurrently and must return soon after the context
 // ends.

@@ -43,7 +43,7 @@ func browser(tb testing.TB, certs ...tls.Certificate) *http.Client {
 
 // path fills the pattern of a route in for the tenant's lease.
 func path(rt gateway.Route) string {
-	p := strings.NewReplacer("{dseq}", "7", "{gseq}", "1", "{oseq}", "1", "{service}", "web").Replace(rt.Pattern)
+	p := strings.NewReplacer("{dseq}", "7", "{gseq}", "1", "{oseq}", "1", "{service}", "web", "{endpoint}", "my-ip").Replace(rt.Pattern)
 	if strings.HasSuffix(p, "/shell") {
 		p += "?service=web&cmd0=echo"
 	}
@@ -141,6 +141,8 @@ func expect(rt gateway.Route, refused int) int {
 	switch {
 	case rt.Scope == api.ScopePublic:
 		return http.StatusOK
+	case rt.Pattern == "/ips" && refused == http.StatusNotFound:
+		return http.StatusOK // whoever has nothing gets an empty list
 	case rt.Scope == api.ScopeAny && refused != http.StatusUnauthorized:
 		return http.StatusOK // no lease is asked about
 	case refused != 0:
@@ -176,6 +178,10 @@ func ask(t *testing.T, s *gatewaytest.Server, rt gateway.Route, c *http.Client, 
 	switch {
 	case strings.HasSuffix(rt.Pattern, "/hostnames"):
 		body = `{"hostnames":["a.example"]}`
+	case strings.HasSuffix(rt.Pattern, "/endpoints"):
+		body = `{"endpoints":["my-ip"]}`
+	case strings.HasSuffix(rt.Pattern, "/sources"):
+		body = `{"proto":"TCP","external_port":80,"sources":["10.0.0.0/8"]}`
 	case rt.Method == http.MethodPost:
 		body = `{"groups":[]}`
 	}

@@ -98,6 +98,7 @@ func (g *Gateway) leaseStatus(w http.ResponseWriter, q *query) error {
 	if st.Services == nil {
 		st.Services = []api.ServiceStatus{}
 	}
+	st.IPs = readableIPs(st.IPs, func(service string) bool { return may(q.lease.GSeq, service) })
 	g.answer(w, q.Request, http.StatusOK, st)
 	return nil
 }

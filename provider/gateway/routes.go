@@ -44,7 +44,7 @@ func Routes() []Route {
 	resume := []string{"stream", "received"}
 	lines := []string{"service", "replica", "follow", "since", "tail"}
 	command := []string{"service", "replica", "tty", "stdin", "cmd*"}
-	return []Route{
+	return append([]Route{
 		{Method: http.MethodGet, Pattern: "/version", Scope: api.ScopePublic, out: doc[api.Version](), serve: (*Gateway).version},
 		{Method: http.MethodGet, Pattern: "/address", Scope: api.ScopePublic, out: doc[api.Address](), serve: (*Gateway).address},
 		{Method: http.MethodGet, Pattern: "/status", Scope: api.ScopePublic, out: doc[api.ProviderStatus](), serve: (*Gateway).status},
@@ -59,7 +59,7 @@ func Routes() []Route {
 		{Method: http.MethodGet, Pattern: lease + "/logs", Scope: api.ScopeLogs, Stream: true, Query: append(lines, resume...), out: doc[api.LogLine](), serve: (*Gateway).logs},
 		{Method: http.MethodGet, Pattern: lease + "/events", Scope: api.ScopeEvents, Stream: true, Query: resume, out: doc[api.Event](), serve: (*Gateway).events},
 		{Method: http.MethodGet, Pattern: lease + "/shell", Scope: api.ScopeShell, Stream: true, Query: append(command, resume...), out: doc[stream.ResultBody](), serve: (*Gateway).shell},
-	}
+	}, addressRoutes(lease)...)
 }
 
 func doc[T any]() reflect.Type { return reflect.TypeFor[T]() }

@@ -107,6 +107,8 @@ type LeaseStatus struct {
 	Hash     string `json:"hash,omitempty"`
 	// Services are sorted by name; empty until something is deployed.
 	Services []ServiceStatus `json:"services"`
+	// IPs are the leased addresses that the manifest asks for, sorted by endpoint.
+	IPs []LeasedIP `json:"ips,omitempty"`
 	// Funds says when the deployment's funds run out; nil when that is not in sight.
 	Funds *Funds `json:"funds,omitempty"`
 	// Notice says when the lease ends because the provider takes it back.

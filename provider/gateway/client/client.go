@@ -217,6 +217,54 @@ func (c *Client) MigrateHostnames(ctx context.Context, to market.LeaseID, names 
 	return out.Results, err
 }
 
+// MigrateEndpoints moves the addresses of endpoints to a lease from others of the
+// same tenant. The results are in the order of the names.
+func (c *Client) MigrateEndpoints(ctx context.Context, to market.LeaseID, names []string) ([]api.EndpointMoved, error) {
+	if err := c.lease(to); err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(api.EndpointMigration{Endpoints: names})
+	if err != nil {
+		return nil, err
+	}
+	var out api.EndpointMigrationResult
+	err = c.call(ctx, http.MethodPost, leasePath(to)+"/endpoints", body, &out)
+	return out.Results, err
+}
+
+// HeldIPs returns the leased addresses that the tenant has at the provider, and
+// what keeping one costs.
+func (c *Client) HeldIPs(ctx context.Context) (api.HeldIPs, error) {
+	var out api.HeldIPs
+	err := c.call(ctx, http.MethodGet, "/ips", nil, &out)
+	return out, err
+}
+
+// ParkIP has the provider keep an address for which a retainer is open.
+func (c *Client) ParkIP(ctx context.Context, endpoint string) (api.HeldIP, error) {
+	var out api.HeldIP
+	err := c.call(ctx, http.MethodPost, ipPath(endpoint)+"/park", nil, &out)
+	return out, err
+}
+
+// ReleaseIP ends the keeping of an address, and the retainer.
+func (c *Client) ReleaseIP(ctx context.Context, endpoint string) (api.HeldIP, error) {
+	var out api.HeldIP
+	err := c.call(ctx, http.MethodPost, ipPath(endpoint)+"/release", nil, &out)
+	return out, err
+}
+
+// LimitSources says who may reach a port of an address.
+func (c *Client) LimitSources(ctx context.Context, endpoint string, limit api.SourceLimit) error {
+	body, err := json.Marshal(limit)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPut, ipPath(endpoint)+"/sources", body, nil)
+}
+
+func ipPath(endpoint string) string { return "/ips/" + url.PathEscape(endpoint) }
+
 func leasePath(id market.LeaseID) string {
 	return fmt.Sprintf("/lease/%d/%d/%d", id.DSeq, id.GSeq, id.OSeq)
 }

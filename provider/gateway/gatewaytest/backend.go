@@ -41,6 +41,8 @@ type Backend struct {
 	begun     int
 	killed    int
 	restarts  int
+	parked    bool
+	limits    []api.SourceLimit
 }
 
 var (
@@ -52,6 +54,8 @@ var (
 
 	_ gateway.Restarter        = (*Backend)(nil)
 	_ gateway.HostnameMigrator = (*Backend)(nil)
+	_ gateway.EndpointMigrator = (*Backend)(nil)
+	_ gateway.AddressKeeper    = (*Backend)(nil)
 )
 
 // NewBackend returns a provider with these leases.

@@ -1,0 +1,357 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/moorage-dev/moorage/iplease"
+	ipdriver "github.com/moorage-dev/moorage/iplease/driver"
+	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/provider/bidengine"
+)
+
+// A leased address is reserved when an order is bid on, bound when the manifest
+// comes, announced as long as a lease has it, and rests after that, or is parked.
+// Package iplease decides all of it; here its table is kept on disk, the
+// announcer is told, and the market's payments for parked addresses are looked
+// after. What is on disk comes before what is announced.
+
+// Addresses says which public addresses a provider leases.
+type Addresses struct {
+	// Pools are asked in order; at least one.
+	Pools []iplease.Pool
+	// Announcer makes the addresses reachable. The caller closes it after Run.
+	Announcer ipdriver.Announcer
+	// Cooling is how long an address rests before another tenant gets it; 0 means
+	// [iplease.DefaultCooling].
+	Cooling time.Duration
+	// ParkPrices are what is asked at least for keeping one endpoint's addresses
+	// without a lease, per block, at most one per denomination. None keeps nothing.
+	ParkPrices []market.Price
+	// Egress asks the announcer to let connections of a workload leave from its
+	// leased address.
+	Egress bool
+}
+
+// AddressStore is a [Store] that also keeps the claims of leased addresses; it is
+// needed with [Config.Addresses]. Both stores of this package are one.
+type AddressStore interface {
+	// SaveClaims writes records, each replacing the one with the same key; those of
+	// state free are deleted. All or none.
+	SaveClaims(records ...iplease.Record) error
+	// LoadClaims returns all records, in no particular order.
+	LoadClaims() ([]iplease.Record, error)
+}
+
+// addressBook is the table of leased addresses and what goes with it.
+type addressBook struct {
+	cfg   Addresses
+	store AddressStore
+
+	// leases serializes what is done about the manifest of one lease.
+	leases keyedMutex[market.LeaseID]
+	// claims serializes announcing and moving of one claim.
+	claims keyedMutex[iplease.ClaimID]
+	// saving keeps the writes in the order of the changes; it is locked before mu.
+	saving sync.Mutex
+	// wake asks for a look at what is parked.
+	wake chan struct{}
+
+	mu        sync.Mutex // guards all below; never held during a call-out
+	table     *iplease.Table
+	announced map[iplease.ClaimID]ipdriver.Announcement // as applied last
+}
+
+// validate says what is wrong with the configuration.
+func (a *Addresses) validate(store Store) error {
+	if a == nil {
+		return nil
+	}
+	if a.Announcer == nil {
+		return errors.New("Addresses: Announcer is missing")
+	}
+	if len(a.Pools) == 0 {
+		return errors.New("Addresses: Pools are missing")
+	}
+	if _, ok := store.(AddressStore); !ok {
+		return errors.New("Addresses: the Store keeps no claims")
+	}
+	seen := map[string]bool{}
+	for _, p := range a.ParkPrices {
+		if err := market.ValidateDenom(p.Denom); err != nil || p.AmountPerBlock.IsZero() || seen[p.Denom] {
+			return fmt.Errorf("Addresses: ParkPrices: %s: want a price above 0, one per denomination", p)
+		}
+		seen[p.Denom] = true
+	}
+	return nil
+}
+
+// publish adds to a provider's attributes what its pools have. What the operator
+// says goes before.
+func (a *Addresses) publish(own market.Attributes) market.Attributes {
+	if a == nil {
+		return own
+	}
+	out := own.Clone()
+	for _, add := range iplease.AttributesOf(a.Pools) {
+		if _, ok := own.Get(add.Key); !ok {
+			out = append(out, add)
+		}
+	}
+	return out.Sorted()
+}
+
+// openAddresses restores the table; nil when no addresses are leased.
+func openAddresses(cfg Config) (*addressBook, error) {
+	if cfg.Addresses == nil {
+		return nil, nil
+	}
+	store := cfg.Store.(AddressStore)
+	records, err := store.LoadClaims()
+	if err != nil {
+		return nil, err
+	}
+	table, strays, err := iplease.Restore(iplease.Config{Pools: cfg.Addresses.Pools, Cooling: cfg.Addresses.Cooling}, records)
+	if err != nil {
+		return nil, fmt.Errorf("provider: addresses: %w", err)
+	}
+	for _, s := range strays {
+		cfg.Logger.Warn("a leased address is in no pool any more and stays until it is released", "address", s.Address, "claim", s.Claim.ID, "state", s.Claim.State)
+	}
+	return &addressBook{
+		cfg: *cfg.Addresses, store: store, wake: make(chan struct{}, 1), table: table,
+		announced: map[iplease.ClaimID]ipdriver.Announcement{},
+	}, nil
+}
+
+// change changes the table and writes what has changed. When it returns an error
+// the change is not on disk; it is there with the next one, so whoever called
+// tries again.
+func (b *addressBook) change(f func(t *iplease.Table)) error {
+	b.saving.Lock()
+	defer b.saving.Unlock()
+	b.mu.Lock()
+	f(b.table)
+	records := b.table.Unsaved()
+	b.mu.Unlock()
+	if len(records) == 0 {
+		return nil
+	}
+	err := b.store.SaveClaims(records...)
+	if err != nil {
+		b.mu.Lock()
+		b.table.KeepUnsaved(records)
+		b.mu.Unlock()
+	}
+	return err
+}
+
+// look reads the table.
+func (b *addressBook) look(f func(t *iplease.Table)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f(b.table)
+}
+
+// claim returns a claim; its state is free when there is none.
+func (b *addressBook) claim(id iplease.ClaimID) (c iplease.Claim) {
+	b.look(func(t *iplease.Table) { c, _ = t.Claim(id) })
+	return c
+}
+
+// request is what an order asks for.
+func request(order market.Order, until time.Time) (iplease.Request, error) {
+	r := iplease.Request{Order: order.ID, Numbers: iplease.Numbers(order.Spec), Until: until}
+	var err error
+	r.Selection, err = iplease.SelectionOf(order.Spec.Requirements.Attributes)
+	return r, err
+}
+
+// reserveAddresses holds what an order asks for until a time, or says why not. It
+// is idempotent.
+func (p *Provider) reserveAddresses(order market.Order, until time.Time) []bidengine.Reason {
+	return p.tryAddresses(order, until, func(r iplease.Request) (refused error, err error) {
+		err = p.addresses.change(func(t *iplease.Table) { refused = t.Reserve(r) })
+		return refused, err
+	})
+}
+
+// screenAddresses says what reserveAddresses would say.
+func (p *Provider) screenAddresses(order market.Order) []bidengine.Reason {
+	return p.tryAddresses(order, time.Time{}, func(r iplease.Request) (refused error, err error) {
+		p.addresses.look(func(t *iplease.Table) { refused = t.CanReserve(r) })
+		return refused, nil
+	})
+}
+
+func (p *Provider) tryAddresses(order market.Order, until time.Time, try func(iplease.Request) (refused, err error)) []bidengine.Reason {
+	r, err := request(order, until)
+	switch {
+	case len(r.Numbers) == 0:
+		return nil
+	case p.addresses == nil:
+		return []bidengine.Reason{{Code: bidengine.AddressesExhausted, Detail: "the provider has no public addresses to lease"}}
+	case err != nil:
+		return []bidengine.Reason{{Code: bidengine.AddressesUnsuitable, Detail: err.Error()}}
+	}
+	refused, err := try(r)
+	if err != nil {
+		return []bidengine.Reason{{Code: bidengine.Internal, Detail: "the reservation of addresses could not be stored"}}
+	}
+	var none *iplease.ExhaustedError
+	switch {
+	case refused == nil:
+		return nil
+	case errors.As(refused, &none) && none.Matching > 0:
+		return []bidengine.Reason{{Code: bidengine.AddressesExhausted, Detail: refused.Error()}}
+	default:
+		return []bidengine.Reason{{Code: bidengine.AddressesUnsuitable, Detail: refused.Error()}}
+	}
+}
+
+// bidReservation is when the reservation of a bid ends by itself, if it is not
+// kept up.
+func (p *Provider) bidReservation() time.Time {
+	return time.Now().Add(p.cfg.BidTimeout + p.cfg.ManifestTimeout)
+}
+
+// dropAddresses frees what is reserved for an order.
+func (p *Provider) dropAddresses(id market.OrderID) error {
+	if p.addresses == nil {
+		return nil
+	}
+	some := false
+	err := p.addresses.change(func(t *iplease.Table) { some = t.Unreserve(id) })
+	if some {
+		p.retryDeclined(addressesExhausted)
+	}
+	return err
+}
+
+func addressesExhausted(r bidengine.Reason) bool { return r.Code == bidengine.AddressesExhausted }
+
+// runAddresses does what is due by time, follows the announcer, and looks after
+// what is parked.
+func (p *Provider) runAddresses(ctx context.Context) error {
+	if p.addresses == nil {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.restored:
+	}
+	const tick = 5 * time.Second
+	due, all, money := time.NewTicker(tick), time.NewTicker(p.cfg.ResyncEvery), time.NewTicker(p.cfg.WithdrawEvery)
+	defer due.Stop()
+	defer all.Stop()
+	defer money.Stop()
+	p.tryAgainLater("addresses", p.resyncAddresses(ctx))
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-due.C:
+			err = p.expireAddresses(ctx)
+		case <-all.C:
+			err = p.resyncAddresses(ctx)
+		case <-p.addresses.wake:
+			err = p.reconcileParking(ctx)
+		case <-money.C:
+			err = p.withdrawRetainers(ctx)
+		}
+		if ctx.Err() == nil {
+			p.tryAgainLater("addresses", err)
+		}
+	}
+}
+
+func (p *Provider) tryAgainLater(what string, err error) {
+	if err != nil {
+		p.cfg.Logger.Warn("periodic work failed, it will be tried again", "step", what, "err", err)
+	}
+}
+
+// runAnnouncer has the leases looked at whose addresses may have changed.
+func (p *Provider) runAnnouncer(ctx context.Context) error {
+	if p.addresses == nil {
+		return nil
+	}
+	w, ok := p.addresses.cfg.Announcer.(ipdriver.Watcher)
+	if !ok {
+		return nil
+	}
+	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+		for id, err := range w.Watch(ctx) {
+			if err != nil {
+				p.cfg.Logger.Warn("lost sight of the announcer", "err", err)
+				break
+			}
+			wait = firstRetry
+			for _, lease := range p.addresses.claim(id).Leases() {
+				p.bell.ring(lease)
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	return ctx.Err()
+}
+
+// expireAddresses ends what is over. What still answers is not given to others.
+func (p *Provider) expireAddresses(ctx context.Context) error {
+	b := p.addresses
+	now, height := time.Now(), p.seenHeight()
+	var due []iplease.Claim
+	b.look(func(t *iplease.Table) { due = t.Due(now) })
+	for _, c := range due {
+		if c.ID.Name == "" {
+			continue
+		}
+		if err := p.syncClaim(ctx, c.ID); err != nil {
+			return err
+		}
+	}
+	var ended []iplease.Expired
+	err := b.change(func(t *iplease.Table) { ended = t.Expire(now, height) })
+	if len(ended) > 0 {
+		p.retryDeclined(addressesExhausted)
+	}
+	return err
+}
+
+// resyncAddresses looks at everything that has to do with addresses: leftovers
+// of a crash, claims whose lease nobody knows, what is announced and should not
+// be.
+func (p *Provider) resyncAddresses(ctx context.Context) error {
+	b := p.addresses
+	listed, err := b.cfg.Announcer.List(ctx)
+	if err != nil {
+		return err
+	}
+	var claims []iplease.Claim
+	b.look(func(t *iplease.Table) { claims = t.Claims("") })
+	for _, c := range claims {
+		switch c.State {
+		case iplease.Reserved:
+			p.queue.add(orderTask(c.Order))
+		case iplease.Bound:
+			listed = append(listed, c.ID)
+			for _, lease := range c.Leases() {
+				p.queue.add(leaseTask(lease))
+			}
+		case iplease.Free, iplease.Parked, iplease.Cooling:
+		}
+	}
+	var faults error
+	for _, id := range listed {
+		faults = errors.Join(faults, p.finishMove(ctx, id), p.syncClaim(ctx, id))
+	}
+	return errors.Join(faults, p.expireAddresses(ctx), p.reconcileParking(ctx))
+}

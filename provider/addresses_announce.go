@@ -1,0 +1,136 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/moorage-dev/moorage/cluster/driver"
+	"github.com/moorage-dev/moorage/iplease"
+	ipdriver "github.com/moorage-dev/moorage/iplease/driver"
+	"github.com/moorage-dev/moorage/market"
+)
+
+// announce has everything announced that a lease has.
+func (p *Provider) announce(ctx context.Context, id market.LeaseID) error {
+	b := p.addresses
+	if b == nil {
+		return nil
+	}
+	var held []iplease.Claim
+	b.look(func(t *iplease.Table) { held = t.HeldBy(id.DeploymentID) })
+	var faults error
+	for _, c := range held {
+		if slices.Contains(c.Leases(), id) {
+			faults = errors.Join(faults, p.syncClaim(ctx, c.ID))
+		}
+	}
+	return faults
+}
+
+// syncClaim has the announcer do for a claim what the table says.
+func (p *Provider) syncClaim(ctx context.Context, id iplease.ClaimID) error {
+	defer p.addresses.claims.lock(id)()
+	return p.announceClaim(ctx, id)
+}
+
+// announceClaim is syncClaim for whoever has locked the claim.
+func (p *Provider) announceClaim(ctx context.Context, id iplease.ClaimID) error {
+	b := p.addresses
+	c := b.claim(id)
+	seen, err := b.cfg.Announcer.Status(ctx, id)
+	known := err == nil
+	if err != nil && !errors.Is(err, ipdriver.ErrNotFound) {
+		return fmt.Errorf("provider: address %s: %w", id, err)
+	}
+	if c.State != iplease.Bound {
+		if known {
+			err = b.cfg.Announcer.Withdraw(ctx, id)
+		}
+		if known && err != nil {
+			return fmt.Errorf("provider: address %s: withdraw: %w", id, err)
+		}
+		b.look(func(*iplease.Table) { delete(b.announced, id) })
+		return nil
+	}
+	want, err := p.announcement(ctx, c)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	have := b.announced[id]
+	b.mu.Unlock()
+	want.Revision = have.Revision
+	if known && seen.Revision == have.Revision && reflect.DeepEqual(have, want) {
+		return nil
+	}
+	want.Revision = max(c.Revision, have.Revision+1, seen.Revision+1)
+	if err := b.cfg.Announcer.Apply(ctx, want); err != nil {
+		return fmt.Errorf("provider: address %s: announce: %w", id, err)
+	}
+	b.look(func(*iplease.Table) { b.announced[id] = want })
+	for _, lease := range c.Leases() {
+		p.bell.ring(lease)
+	}
+	return nil
+}
+
+// announcement is what is to be announced for a bound claim.
+func (p *Provider) announcement(ctx context.Context, c iplease.Claim) (ipdriver.Announcement, error) {
+	a := ipdriver.Announcement{Claim: c.ID, Addresses: c.Addresses(), Ports: c.Ports, Egress: p.egress(c)}
+	for _, lease := range c.Leases() {
+		backends, err := p.backends(ctx, lease, c)
+		if err != nil {
+			return a, err
+		}
+		a.Backends = append(a.Backends, backends...)
+	}
+	return a, nil
+}
+
+// backends are the replicas of a lease that a claim's ports lead to.
+func (p *Provider) backends(ctx context.Context, lease market.LeaseID, c iplease.Claim) ([]ipdriver.Backend, error) {
+	st, err := p.cfg.Cluster.Status(ctx, lease)
+	if errors.Is(err, driver.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err // not seen is not gone
+	}
+	var out []ipdriver.Backend
+	for _, s := range st.Services {
+		if !slices.ContainsFunc(c.Ports, func(p iplease.Port) bool { return p.Lease == lease && p.Service == s.Name }) {
+			continue
+		}
+		for _, r := range s.Replicas {
+			if r.State == driver.Ready && r.Address.IsValid() {
+				out = append(out, ipdriver.Backend{Lease: lease, Service: s.Name, Replica: r.Index, Node: r.Node, Address: r.Address})
+			}
+		}
+	}
+	return out, nil
+}
+
+// egress reports whether connections shall leave from a claim's addresses: if the
+// operator wants that, from the first, by name, of those that a service has.
+func (p *Provider) egress(c iplease.Claim) bool {
+	b := p.addresses
+	if !b.cfg.Egress {
+		return false
+	}
+	var held []iplease.Claim
+	b.look(func(t *iplease.Table) { held = t.HeldBy(c.Holder) })
+	for _, other := range held {
+		if other.ID.Name >= c.ID.Name {
+			continue
+		}
+		for _, q := range other.Ports {
+			if slices.ContainsFunc(c.Ports, func(p iplease.Port) bool { return p.Lease == q.Lease && p.Service == q.Service }) {
+				return false
+			}
+		}
+	}
+	return true
+}
