@@ -188,6 +188,19 @@ func (c *Cluster) Component(name string) (*Component, error) {
 	return nil, fmt.Errorf("kubetest: no component %q", name)
 }
 
+// KillNode ends a node as a power cut would: its programs and pods are gone and
+// its link is down, all at once. It does not come back; node 1 has the control
+// plane and cannot be killed.
+func (c *Cluster) KillNode(n int) error {
+	if c.m == nil {
+		return ErrNotOurs
+	}
+	if n < 2 || n > len(c.m.nodes) {
+		return fmt.Errorf("kubetest: node %d cannot be killed", n)
+	}
+	return c.m.killNode(n)
+}
+
 // Push puts an image into the registry that the nodes see and returns the
 // reference that they pull; tag is like "guest:1".
 func (c *Cluster) Push(ctx context.Context, tag string, image v1.Image) (string, error) {

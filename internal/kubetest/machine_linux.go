@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
@@ -274,6 +275,25 @@ func (m *machine) close(ctx context.Context) error {
 	}
 	if m.dir != "" {
 		errs = append(errs, releaseFolder(ctx, m.dir))
+	}
+	return errors.Join(errs...)
+}
+
+func (m *machine) killNode(n int) error {
+	errs := []error{m.lan.do(func() error {
+		link, err := netlink.LinkByName(nodeLink(n))
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetDown(link)
+	})}
+	for _, c := range m.components {
+		if strings.HasPrefix(c.Name, nodeName(n)+"/") {
+			errs = append(errs, c.Kill())
+		}
+	}
+	for _, pid := range m.groups.members(nodeName(n)) {
+		_ = unix.Kill(pid, unix.SIGKILL)
 	}
 	return errors.Join(errs...)
 }

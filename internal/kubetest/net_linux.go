@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // Net is a place in the cluster's network: the outside, or a node.
@@ -46,19 +47,53 @@ func (n *Net) Dial(ctx context.Context, network, address string) (net.Conn, erro
 	return n.ns.dial(ctx, network, address)
 }
 
-// DialFrom is Dial with a source address that the place has.
-func (n *Net) DialFrom(ctx context.Context, source netip.Addr, network, address string) (c net.Conn, err error) {
-	d := net.Dialer{}
+// DialFrom is Dial from an address that the place has; port 0 is any.
+func (n *Net) DialFrom(ctx context.Context, source netip.AddrPort, network, address string) (c net.Conn, err error) {
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(source)}
 	if network == "udp" {
-		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
-	} else {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
+		d.LocalAddr = net.UDPAddrFromAddrPort(source)
 	}
 	err = n.ns.do(func() error {
 		c, err = d.DialContext(ctx, network, address)
 		return err
 	})
 	return c, err
+}
+
+// Neighbour asks, by ARP or NDP, who on a link has an address, and returns the
+// hardware address that says so; nil when nobody does.
+func (n *Net) Neighbour(ctx context.Context, link string, address netip.Addr) (hardware net.HardwareAddr, err error) {
+	err = n.ns.do(func() error {
+		l, err := netlink.LinkByName(link)
+		if err != nil {
+			return err
+		}
+		index := l.Attrs().Index
+		_ = netlink.NeighDel(&netlink.Neigh{LinkIndex: index, IP: address.AsSlice()}) // what was known before
+		// Any packet makes the kernel ask; nobody has to listen.
+		c, err := (&net.Dialer{}).DialContext(ctx, "udp", netip.AddrPortFrom(address, 9).String())
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }()
+		if _, err := c.Write([]byte{0}); err != nil {
+			return err
+		}
+		const limit = 5 * time.Second // the kernel asks three times, a second apart
+		err = wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, limit, true, func(context.Context) (bool, error) {
+			known, err := netlink.NeighList(index, 0)
+			for _, k := range known {
+				if at, _ := netip.AddrFromSlice(k.IP); at.Unmap() != address {
+					continue
+				}
+				hardware = k.HardwareAddr
+				return k.State&(netlink.NUD_FAILED|netlink.NUD_REACHABLE|netlink.NUD_STALE|netlink.NUD_DELAY) != 0, nil
+			}
+			return false, err
+		})
+		return err
+	})
+	return hardware, err
 }
 
 // Listen listens for streams there; the address is numeric.

@@ -25,6 +25,9 @@ func nodeAddress6(n int) string { return fmt.Sprintf("fd77::%x", 0x10+n) }
 func podSubnet4(n int) string   { return fmt.Sprintf("10.244.%d.0/24", n) }
 func podSubnet6(n int) string   { return fmt.Sprintf("fd00:10:244:%d::/64", n) }
 
+// nodeLink is the outside's end of a node's link.
+func nodeLink(n int) string { return fmt.Sprintf("node%d", n) }
+
 // bridgeName is the bridge in the outside namespace that every node hangs on.
 const bridgeName = "lan0"
 
@@ -57,7 +60,7 @@ func newNodeNet(dir string, lan *namespace, n int) (*namespace, error) {
 	if err != nil {
 		return nil, err
 	}
-	outer := fmt.Sprintf("node%d", n)
+	outer := nodeLink(n)
 	err = ns.sysctl(map[string]string{
 		"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1", "ipv6/conf/default/accept_dad": "0",
 	})
