@@ -143,6 +143,9 @@ func (c *Cluster) finish(ctx context.Context) error {
 	if !o.MetalLB {
 		return nil
 	}
+	if err := c.waitSpeakers(ctx); err != nil {
+		return err
+	}
 	pools, err := addons.ReadFile("addons/pools.yaml")
 	if err != nil {
 		return err
@@ -150,6 +153,17 @@ func (c *Cluster) finish(ctx context.Context) error {
 	// The webhook that checks pools answers a moment after it says it is ready.
 	return c.await(ctx, "MetalLB's webhook", func(ctx context.Context) (bool, error) {
 		return c.Apply(ctx, pools) == nil, nil
+	})
+}
+
+// waitSpeakers waits until MetalLB can announce from every node.
+func (c *Cluster) waitSpeakers(ctx context.Context) error {
+	return c.await(ctx, "MetalLB's speakers", func(ctx context.Context) (bool, error) {
+		d, err := c.client.AppsV1().DaemonSets("metallb-system").Get(ctx, "speaker", metav1.GetOptions{})
+		if err != nil {
+			return false, nil //nolint:nilerr // asked again until patience ends
+		}
+		return d.Status.ObservedGeneration == d.Generation && int(d.Status.NumberReady) == c.m.options.Nodes, nil
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -130,7 +131,28 @@ func newRig(t *testing.T, c *kubetest.Cluster) *rig {
 	}
 	r.open()
 	t.Cleanup(r.clean)
+	t.Cleanup(func() {
+		if t.Failed() {
+			r.describe()
+		}
+	})
 	return r
+}
+
+// describe logs what the nodes know of the flows of a case that failed.
+func (r *rig) describe() {
+	for n := 1; n <= 2; n++ {
+		if node, err := r.cluster.Node(n); err == nil {
+			out, err := node.Run(context.Background(), "cat", "/proc/net/nf_conntrack")
+			for line := range strings.Lines(string(out)) {
+				if strings.Contains(line, "dport=80 ") {
+					r.t.Log(n, line, err)
+				}
+			}
+		}
+	}
+	out, err := r.lan.Run(context.Background(), "ip", "neigh")
+	r.t.Log(string(out), err)
 }
 
 func (r *rig) open() {
