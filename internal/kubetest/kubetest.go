@@ -31,6 +31,8 @@ type Options struct {
 	// the first node: class and Gateway class [RouterClass], Gateway "moorage" in
 	// the namespace "router". It implies Gateway.
 	Router bool
+	// Policies enforces NetworkPolicy objects on every node (see policyagent).
+	Policies bool
 	// MetalLB runs MetalLB's controller and speakers, with the pool "leased":
 	// 192.168.77.200-219 and fd77::200-213, none given without being asked for.
 	MetalLB bool
@@ -96,6 +98,9 @@ func connect(kubeconfig string) (*Cluster, error) {
 // settle waits until the cluster takes pods, and installs what it needs for it.
 func (c *Cluster) settle(ctx context.Context) error {
 	if err := c.WaitAPI(ctx); err != nil {
+		return err
+	}
+	if err := c.startAgents(); err != nil {
 		return err
 	}
 	if err := c.install(ctx); err != nil {

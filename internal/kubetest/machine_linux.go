@@ -32,6 +32,7 @@ type machine struct {
 	pki      *authority
 	api      *forwarder
 	registry *http.Server
+	agents   agents
 	// components in the order of starting.
 	components []*Component
 }
@@ -249,7 +250,7 @@ func (m *machine) push(ctx context.Context, tag string, image v1.Image) (string,
 
 // close ends and removes everything, however far the start came.
 func (m *machine) close(ctx context.Context) error {
-	var errs []error
+	errs := []error{m.agents.end()}
 	containerd := func(c *Component) bool { return filepath.Base(c.Name) == "containerd" }
 	for _, c := range slices.Backward(m.components) {
 		if !containerd(c) {
