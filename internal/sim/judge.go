@@ -6,26 +6,9 @@ import (
 	"slices"
 
 	"github.com/moorage-dev/moorage/cluster/driver"
+	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/market"
 )
-
-// checkPromises checks that no provider has promised more than it has, as far
-// as it tells the world.
-func (s *site) checkPromises(ctx context.Context) error {
-	p, err := s.provider()
-	if err != nil {
-		return nil //nolint:nilerr // it is down: it promises nothing
-	}
-	status, err := p.Status(ctx)
-	if err != nil || status.Inventory == nil {
-		return err
-	}
-	a, b := status.Inventory.Available, status.Inventory.Allocatable
-	if a.MilliCores > b.MilliCores || a.MemoryBytes > b.MemoryBytes {
-		return fmt.Errorf("%s has more available than allocatable", s.address)
-	}
-	return nil
-}
 
 // judge checks that everything has converged.
 func (w *world) judge(ctx context.Context) error {
@@ -69,6 +52,9 @@ func (s *site) judge(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("active lease %s: phase %s: %w", id, status.Phase, err)
 		}
+		if err := s.judgeReplicas(ctx, id, st); err != nil {
+			return err
+		}
 		if st.State != driver.Ready || status.Revision != st.Revision {
 			return fmt.Errorf("active lease %s does not run what was accepted: phase %s (%s), revision %d, cluster %s %d",
 				id, status.Phase, status.Reason, status.Revision, st.State, st.Revision)
@@ -77,12 +63,31 @@ func (s *site) judge(ctx context.Context) error {
 	return s.judgePromises(ctx, leases)
 }
 
-// active lists the provider's active leases.
+// judgeReplicas checks that as many replicas run as the lease is for.
+func (s *site) judgeReplicas(ctx context.Context, id market.LeaseID, st driver.Status) error {
+	o, err := s.w.market.Client(s.address).Order(ctx, id.OrderID)
+	if err != nil {
+		return err
+	}
+	var want, have uint32
+	for _, c := range o.Spec.Counts() {
+		want += c.Count
+	}
+	for _, svc := range st.Services {
+		have += svc.Wanted
+	}
+	if have != want {
+		return fmt.Errorf("active lease %s is for %d replicas, %d run", id, want, have)
+	}
+	return nil
+}
+
+// active lists the provider's leases that are not closed.
 func (s *site) active(ctx context.Context) ([]market.LeaseID, error) {
 	c := s.w.market.Client(s.address)
 	var out []market.LeaseID
 	list := func(p market.Page) ([]market.Lease, string, error) {
-		return c.Leases(ctx, market.LeaseFilter{Provider: s.address, State: market.LeaseActive}, p)
+		return c.Leases(ctx, market.LeaseFilter{Provider: s.address, Live: true}, p)
 	}
 	for l, err := range market.All(list) {
 		if err != nil {
@@ -110,24 +115,38 @@ func (s *site) judgePromises(ctx context.Context, leases []market.LeaseID) error
 		}
 		orders[b.ID.OrderID] = true
 	}
-	var want uint64
+	p, err := s.provider()
+	if err != nil {
+		return err
+	}
+	have := map[string][]market.UnitCount{}
+	for _, r := range p.Reservations() {
+		have[r.Key] = counts(r.Placement)
+	}
 	for id := range orders {
 		o, err := c.Order(ctx, id)
 		if err != nil {
 			return err
 		}
-		want += o.Spec.Totals().MilliCores
+		if got, want := have[id.String()], o.Spec.Counts(); !slices.Equal(got, want) {
+			return fmt.Errorf("order %s calls for %v, promised are %v", id, want, got)
+		}
+		delete(have, id.String())
 	}
-	p, err := s.provider()
-	if err != nil {
-		return err
-	}
-	status, err := p.Status(ctx)
-	if err != nil {
-		return err
-	}
-	if have := status.Inventory.Allocatable.MilliCores - status.Inventory.Available.MilliCores; have != want {
-		return fmt.Errorf("%d milli-cores are promised, leases and bids call for %d", have, want)
+	if len(have) > 0 {
+		return fmt.Errorf("promised without reason: %v", have)
 	}
 	return nil
+}
+
+// counts are the replicas per unit of a placement.
+func counts(p inventory.Placement) []market.UnitCount {
+	var out []market.UnitCount
+	for _, a := range p.Assignments {
+		if len(out) == 0 || out[len(out)-1].Unit != a.Unit {
+			out = append(out, market.UnitCount{Unit: a.Unit})
+		}
+		out[len(out)-1].Count++
+	}
+	return out
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moorage-dev/moorage/cluster"
@@ -19,6 +21,7 @@ import (
 	"github.com/moorage-dev/moorage/provider"
 	"github.com/moorage-dev/moorage/provider/bidengine"
 	"github.com/moorage-dev/moorage/provider/gateway/api"
+	"github.com/moorage-dev/moorage/provider/providertest"
 	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
@@ -50,17 +53,21 @@ type world struct {
 	market *memmarket.Market
 	sites  []*site
 
-	mu    sync.Mutex // guards rng and calm
-	rng   *rand.Rand
+	mu    sync.Mutex // guards all below
 	calm  bool
 	stats Stats
+	// odd counts for how many blocks something has not been as it should.
+	odd map[string]int
 }
 
 // Stats count what happened, so that a simulation in which nothing happened is
 // noticed.
 type Stats struct {
-	Deployed, Updated, Closed, Failed int
-	Crashes, Faults, Leases           int
+	Deployed, Updated, Closed, Failed   int
+	Scaled, Reclaimed                   int
+	Crashes, StepCrashes, Faults        int
+	EventsLost, EventsLate, EventsTwice int
+	Leases                              int
 }
 
 // site is a provider with its cluster; the cluster and the store outlive the
@@ -72,15 +79,20 @@ type site struct {
 	store   provider.Store
 	nodes   []inventory.Node
 
-	mu      sync.Mutex // guards current and stop
+	peek atomic.Bool // the simulation itself looks at the cluster: no faults
+
+	mu      sync.Mutex // guards all below
 	current *provider.Provider
 	stop    func() error
+	crash   *providertest.Crasher
+	here    []inventory.Node // the nodes that are there at the moment
+	downFor int              // blocks until it is started again
 }
 
 // Run plays one simulation. Call it inside a testing/synctest bubble: it waits
 // for virtual time. The error names what broke, with the block.
 func Run(ctx context.Context, cfg Config) (Stats, error) {
-	w := &world{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 1))}
+	w := &world{cfg: cfg, odd: map[string]int{}}
 	balances := map[market.Address]market.Coins{}
 	rich := market.Coins{market.NewCoin("uact", funds)}
 	for i := range cfg.Tenants {
@@ -119,7 +131,7 @@ func (w *world) play(ctx context.Context) (err error) {
 		}
 	}
 	for i := range w.cfg.Tenants {
-		wg.Go(func() { w.tenant(ctx, tenantName(i)) })
+		wg.Go(func() { w.newBuyer(i).run(ctx) })
 	}
 	for block := range w.cfg.Blocks + Settle {
 		if block == w.cfg.Blocks {
@@ -161,36 +173,80 @@ func (w *world) block(ctx context.Context) error {
 		return err
 	}
 	for _, s := range w.sites {
-		if w.strikes(20) { // a fifth as often as the small faults
-			w.count(func(st *Stats) { st.Crashes++ })
-			if err := s.crash(ctx); err != nil {
-				return err
-			}
-		}
-		s.rearrange()
-		if err := s.checkPromises(ctx); err != nil {
+		if err := s.suffer(ctx); err != nil {
 			return err
+		}
+		if err := s.checkBlock(ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.address, err)
 		}
 	}
 	return nil
 }
 
-// strikes decides whether a fault happens, with percent of the configured
-// frequency.
-func (w *world) strikes(percent int) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	hit := !w.calm && w.rng.IntN(10_000) < w.cfg.FaultPercent*percent
-	if hit {
-		w.stats.Faults++
+// suffer lets the provider crash or come back, and its cluster change.
+func (s *site) suffer(ctx context.Context) error {
+	s.mu.Lock()
+	crash := s.crash
+	s.mu.Unlock()
+	switch {
+	case s.downFor > 0:
+		if s.downFor--; s.downFor == 0 {
+			return s.start(ctx)
+		}
+	case crash.Crashed():
+		s.w.count(func(st *Stats) { st.StepCrashes++ })
+		s.downFor = 1 + s.w.draw(20, s.address, "down")
+		return s.halt()
+	case s.w.strikes(20, s.address, "crash"): // a fifth as often as the small faults
+		s.w.count(func(st *Stats) { st.Crashes++ })
+		s.downFor = 1 + s.w.draw(20, s.address, "down")
+		return s.halt()
 	}
-	return hit
+	s.rearrange()
+	return s.operate(ctx)
 }
 
-func (w *world) pick(n int) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.rng.IntN(n)
+// operate does what operators do now and then.
+func (s *site) operate(ctx context.Context) error {
+	p, err := s.provider()
+	if err != nil {
+		return nil //nolint:nilerr // it is down
+	}
+	if s.w.strikes(10, s.address, "drain") {
+		p.Drain(s.w.draw(2, s.address, "draining") == 0, "maintenance")
+	}
+	if !s.w.strikes(5, s.address, "reclaim") {
+		return nil
+	}
+	leases, err := s.active(ctx)
+	if err != nil || len(leases) == 0 {
+		return err
+	}
+	id := leases[s.w.draw(len(leases), s.address, "which")]
+	s.w.count(func(st *Stats) { st.Reclaimed++ })
+	go func() { _, _ = p.Reclaim(ctx, id) }() // it may take blocks; that it fails is one more fault
+	return nil
+}
+
+// draw returns a number below n. It depends on the seed, the names and the
+// virtual time alone, not on which goroutine asks first.
+func (w *world) draw(n int, names ...any) int {
+	h := fnv.New64a()
+	fmt.Fprint(h, w.cfg.Seed, time.Now().UnixNano())
+	for _, name := range names {
+		fmt.Fprintf(h, "/%v", name)
+	}
+	return rand.New(rand.NewPCG(h.Sum64(), w.cfg.Seed)).IntN(n)
+}
+
+// strikes decides whether a fault happens, with percent of the configured
+// frequency.
+func (w *world) strikes(percent int, names ...any) bool {
+	hit := !w.isCalm() && w.draw(10_000, names...) < w.cfg.FaultPercent*percent
+	if hit {
+		w.count(func(s *Stats) { s.Faults++ })
+	}
+	return hit
 }
 
 func (w *world) count(f func(*Stats)) {
@@ -211,36 +267,44 @@ func (w *world) quiet(ctx context.Context) error {
 	w.calm = true
 	w.mu.Unlock()
 	for _, s := range w.sites {
-		s.cluster.SetNodes(s.nodes)
-		if err := s.crash(ctx); err != nil { // one last restart, from whatever is on disk
+		s.setNodes(s.nodes)
+		s.downFor = 0
+		if err := errors.Join(s.halt(), s.start(ctx)); err != nil { // one last restart, from whatever is on disk
 			return err
 		}
 	}
 	return nil
 }
 
-// faults bend what a client of the market does.
-func (w *world) faults() memmarket.Faults {
+// faults bend what an account's client of the market does.
+func (w *world) faults(who market.Address) memmarket.Faults {
 	down := func(what string) error { return fmt.Errorf("sim: %s: %w", what, market.ErrUnavailable) }
 	return memmarket.Faults{
-		Submit: func([]market.Msg) memmarket.Fate {
+		Submit: func(msgs []market.Msg) memmarket.Fate {
+			what := fmt.Sprintf("%T %v", msgs[0], msgs[0])
 			switch {
-			case w.strikes(100):
+			case w.strikes(100, who, "submit", what):
 				return memmarket.Fate{Err: down("submit")}
-			case w.strikes(100):
-				return memmarket.Fate{Delay: 1 + w.pick(5)}
+			case w.strikes(100, who, "delay", what):
+				return memmarket.Fate{Delay: 1 + w.draw(5, who, what)}
 			}
 			return memmarket.Fate{}
 		},
-		Receipt: func(market.Receipt) error {
-			if w.strikes(50) {
+		Receipt: func(r market.Receipt) error {
+			if w.strikes(50, who, "receipt", r.TxID) {
 				return errors.New("sim: the answer was lost")
 			}
 			return nil
 		},
 		Read: func() error {
-			if w.strikes(50) {
+			if w.strikes(50, who, "read") {
 				return down("read")
+			}
+			return nil
+		},
+		Watch: func(b market.Block) error {
+			if w.strikes(5, who, "watch", b.Height) {
+				return down("watch")
 			}
 			return nil
 		},
@@ -250,22 +314,24 @@ func (w *world) faults() memmarket.Faults {
 // newSite makes a provider's cluster.
 func (w *world) newSite(i int) *site {
 	s := &site{w: w, address: providerName(i), store: provider.NewMemStore()}
-	for n := range 1 + w.pick(3) {
+	rng := w.source("site", i)
+	for n := range 1 + rng.IntN(3) {
 		s.nodes = append(s.nodes, inventory.Node{
 			Name: fmt.Sprintf("n%d", n), Architecture: "amd64",
 			Allocatable: inventory.Quantities{
-				MilliCores: 1000 * uint64(1+w.pick(4)), MemoryBytes: uint64(1+w.pick(4)) << 30, EphemeralBytes: 100 << 30,
+				MilliCores: 1000 * uint64(1+rng.IntN(4)), MemoryBytes: uint64(1+rng.IntN(4)) << 30, EphemeralBytes: 100 << 30,
 			},
 		})
 	}
 	s.cluster = memcluster.NewWorld(memcluster.Config{
 		Nodes: s.nodes,
-		ReadyAfter: func(market.LeaseID, manifest.Service) time.Duration {
-			return time.Duration(w.pick(5000)) * time.Millisecond
+		ReadyAfter: func(id market.LeaseID, svc manifest.Service) time.Duration {
+			return time.Duration(w.draw(5000, id, svc.Name)) * time.Millisecond
 		},
 	})
-	s.cluster.SetFault(func(memcluster.Op, market.LeaseID) error {
-		if w.strikes(50) {
+	s.here = s.nodes
+	s.cluster.SetFault(func(op memcluster.Op, id market.LeaseID) error {
+		if !s.peek.Load() && w.strikes(50, s.address, op, id) {
 			return &driver.TransientError{Err: errors.New("sim: the cluster cannot be seen")}
 		}
 		return nil
@@ -279,29 +345,45 @@ func (s *site) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	runCtx, cancel := context.WithCancel(ctx)
+	crash := providertest.NewCrasher(s.crashAt(), s.w.draw(2, s.address, "after") == 0, cancel)
 	p, err := provider.New(provider.Config{
-		Market: s.w.market.FaultyClient(s.address, s.w.faults()), Cluster: c, Store: s.store,
+		Market:  crash.Market(loseEvents{s.w.market.FaultyClient(s.address, s.w.faults(s.address)), s.w}),
+		Cluster: crash.Cluster(c), Store: crash.Store(s.store),
 		HostURI: "https://" + string(s.address) + ".test",
-		Pricer: bidengine.PricerFunc(func(context.Context, bidengine.Request) (market.Decimal, error) {
-			return market.ParseDecimal(fmt.Sprintf("%d.%d", 1+s.w.pick(20), s.w.pick(1000)))
+		Pricer: bidengine.PricerFunc(func(_ context.Context, r bidengine.Request) (market.Decimal, error) {
+			rng := s.w.source(s.address, r.Order.ID)
+			return market.ParseDecimal(fmt.Sprintf("%d.%d", 1+rng.IntN(20), rng.IntN(1000)))
 		}),
-		ManifestTimeout: time.Minute, BidTimeout: time.Minute, UnhealthyTimeout: 5 * time.Minute,
-		WithdrawEvery: 2 * time.Minute, ResyncEvery: time.Minute,
+		ManifestTimeout: time.Minute, BidTimeout: time.Minute, UnhealthyTimeout: 5 * time.Minute, PendingTimeout: 8 * time.Minute,
+		WithdrawEvery: 2 * time.Minute, WithdrawBefore: time.Minute, ResyncEvery: time.Minute, BidWorkers: 16,
 	})
 	if err != nil {
+		cancel()
 		return errors.Join(err, c.Close())
 	}
-	runCtx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(runCtx) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.current = p
+	s.current, s.crash = p, crash
 	s.stop = func() error {
 		cancel()
-		return errors.Join(<-ended, c.Close())
+		err := <-ended
+		if crash.Crashed() {
+			err = nil // whatever it said when it died
+		}
+		return errors.Join(err, c.Close())
 	}
 	return nil
+}
+
+// crashAt is the step at which the provider dies, 0 for never.
+func (s *site) crashAt() int {
+	if s.w.isCalm() || s.w.cfg.FaultPercent == 0 {
+		return 0
+	}
+	return 1 + s.w.draw(500/s.w.cfg.FaultPercent, s.address, "at")
 }
 
 // halt ends the provider wherever it is in its work.
@@ -316,17 +398,24 @@ func (s *site) halt() error {
 	return stop()
 }
 
-// crash ends the provider and starts another in its place.
-func (s *site) crash(ctx context.Context) error {
-	return errors.Join(s.halt(), s.start(ctx))
-}
-
-// rearrange takes a node away, or brings it back.
+// rearrange takes nodes away, or brings them back.
 func (s *site) rearrange() {
-	if len(s.nodes) < 2 || !s.w.strikes(10) {
+	if len(s.nodes) < 2 || !s.w.strikes(10, s.address, "nodes") {
 		return
 	}
-	s.cluster.SetNodes(s.nodes[:1+s.w.pick(len(s.nodes))])
+	s.setNodes(s.nodes[:1+s.w.draw(len(s.nodes), s.address, "left")])
+}
+
+func (s *site) setNodes(nodes []inventory.Node) {
+	s.here = nodes
+	s.cluster.SetNodes(nodes)
+}
+
+// source is randomness that depends on the seed and the names alone.
+func (w *world) source(names ...any) *rand.Rand {
+	h := fnv.New64a()
+	fmt.Fprint(h, names...)
+	return rand.New(rand.NewPCG(h.Sum64(), w.cfg.Seed))
 }
 
 // provider returns the provider that runs at the moment.
@@ -357,7 +446,7 @@ type door struct {
 }
 
 func (d door) open() (*provider.Provider, error) {
-	if d.site.w.strikes(50) {
+	if d.site.w.strikes(50, d.owner, d.site.address, "door") {
 		return nil, fmt.Errorf("sim: network: %w", market.ErrUnavailable)
 	}
 	return d.site.provider()

@@ -43,7 +43,14 @@ func TestEveryMarketConvergesWhateverFails(t *testing.T) {
 		all.Updated += s.Updated
 		all.Closed += s.Closed
 		all.Failed += s.Failed
+		all.Scaled += s.Scaled
+		all.Reclaimed += s.Reclaimed
+		all.Leases += s.Leases
 		all.Crashes += s.Crashes
+		all.StepCrashes += s.StepCrashes
+		all.EventsLost += s.EventsLost
+		all.EventsLate += s.EventsLate
+		all.EventsTwice += s.EventsTwice
 		all.Faults += s.Faults
 	}
 	t.Logf("%+v", all)
@@ -53,5 +60,9 @@ func TestEveryMarketConvergesWhateverFails(t *testing.T) {
 	assert.Positive(t, all.Deployed)
 	assert.Positive(t, all.Updated)
 	assert.Positive(t, all.Closed)
-	assert.Positive(t, all.Crashes)
+	for _, n := range []int{
+		all.Scaled, all.Reclaimed, all.Crashes, all.StepCrashes, all.EventsLost, all.EventsLate, all.EventsTwice,
+	} {
+		assert.Positive(t, n)
+	}
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/moorage-dev/moorage/market"
@@ -10,66 +11,105 @@ import (
 	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
-// tenant deploys, updates and closes until the faults end; what it has then
-// stays.
-func (w *world) tenant(ctx context.Context, owner market.Address) {
+// buyer is a tenant with a source of its own.
+type buyer struct {
+	*tenant.Tenant
+	w      *world
+	rng    *rand.Rand
+	market market.Client
+}
+
+func (w *world) newBuyer(i int) *buyer {
+	owner := tenantName(i)
+	c := w.market.FaultyClient(owner, w.faults(owner))
 	t, err := tenant.New(tenant.Config{
-		Market: w.market.FaultyClient(owner, w.faults()), Dial: w.dial(owner),
-		BidTimeout: 20 * time.Second, ReadyTimeout: 2 * time.Minute,
+		Market: c, Dial: w.dial(owner), BidTimeout: 20 * time.Second, ReadyTimeout: 2 * time.Minute,
 	})
 	if err != nil {
 		panic(err) // the configuration above is complete
 	}
-	for ctx.Err() == nil && !w.isCalm() {
-		w.live(ctx, t)
-		wait(ctx, time.Duration(1+w.pick(30))*time.Second)
+	return &buyer{t, w, w.source("tenant", i), c}
+}
+
+// run deploys, updates, scales and closes until the faults end; what it has then
+// stays.
+func (b *buyer) run(ctx context.Context) {
+	for ctx.Err() == nil && !b.w.isCalm() {
+		b.live(ctx)
+		wait(ctx, time.Duration(1+b.rng.IntN(30))*time.Second)
 	}
 }
 
 // live is the life of one deployment. Tenants here do not clean up after
 // failures of their own: that money is found again is the market's affair.
-func (w *world) live(ctx context.Context, t *tenant.Tenant) {
-	plan := w.plan(1)
-	r, err := t.Deploy(ctx, plan)
+func (b *buyer) live(ctx context.Context) {
+	plan := b.plan(1)
+	r, err := b.Deploy(ctx, plan)
 	if err != nil {
-		w.count(func(s *Stats) { s.Failed++ })
+		b.w.count(func(s *Stats) { s.Failed++ })
 		return
 	}
-	w.count(func(s *Stats) { s.Deployed++; s.Leases += len(r.Leases) })
-	for version := 2; version < 2+w.pick(3); version++ {
-		wait(ctx, time.Duration(w.pick(60))*time.Second)
+	b.w.count(func(s *Stats) { s.Deployed++; s.Leases += len(r.Leases) })
+	for version := 2; version < 2+b.rng.IntN(3); version++ {
+		wait(ctx, time.Duration(b.rng.IntN(60))*time.Second)
+		if b.rng.IntN(2) == 0 {
+			b.scale(ctx, r, plan)
+			continue
+		}
 		next := plan
-		next.Manifest = w.manifest(plan, version)
+		next.Manifest = edition(plan, version)
 		if next.Hash, err = next.Manifest.Version(); err != nil {
 			panic(err) // a manifest made here is sound
 		}
-		if _, err := t.Update(ctx, r.Deployment, next); err == nil {
-			w.count(func(s *Stats) { s.Updated++ })
+		if _, err := b.Update(ctx, r.Deployment, next); err == nil {
+			b.w.count(func(s *Stats) { s.Updated++ })
 		}
 	}
-	wait(ctx, time.Duration(w.pick(60))*time.Second)
-	if w.pick(4) == 0 {
+	wait(ctx, time.Duration(b.rng.IntN(60))*time.Second)
+	if b.rng.IntN(4) == 0 {
 		return // forgets it: it runs until its money is spent
 	}
-	if err := t.Close(ctx, r.Deployment); err == nil {
-		w.count(func(s *Stats) { s.Closed++ })
+	if err := b.Close(ctx, r.Deployment); err == nil {
+		b.w.count(func(s *Stats) { s.Closed++ })
+	}
+}
+
+// scale asks for other numbers of replicas and does not wait for the answer.
+func (b *buyer) scale(ctx context.Context, r tenant.Running, plan tenant.Plan) {
+	for _, id := range r.Leases {
+		ask := market.ScaleLease{ID: id}
+		for _, u := range plan.Groups[0].Units {
+			if low, high := u.Bounds(); low != high {
+				ask.Counts = append(ask.Counts, market.UnitCount{Unit: u.ID, Count: low + uint32(b.rng.IntN(int(high-low)+1))})
+			}
+		}
+		if len(ask.Counts) == 0 {
+			continue
+		}
+		if _, err := b.market.Submit(ctx, ask); err == nil {
+			b.w.count(func(s *Stats) { s.Scaled++ })
+		}
 	}
 }
 
 // plan asks for one or two small services.
-func (w *world) plan(version int) tenant.Plan {
-	spec := market.GroupSpec{Name: "g"}
+func (b *buyer) plan(version int) tenant.Plan {
+	spec := market.GroupSpec{Name: "g", ReclaimBlocks: int64(30 * b.rng.IntN(2))}
 	group := manifest.Group{Name: "g"}
-	for i := range 1 + w.pick(2) {
+	for i := range 1 + b.rng.IntN(2) {
 		r := market.Resources{
-			ID: uint32(i + 1), CPU: market.CPU{MilliCores: 100 * uint64(1+w.pick(15))},
-			Memory:    market.Memory{Bytes: uint64(1+w.pick(8)) * 128 << 20},
+			ID: uint32(i + 1), CPU: market.CPU{MilliCores: 100 * uint64(1+b.rng.IntN(15))},
+			Memory:    market.Memory{Bytes: uint64(1+b.rng.IntN(8)) * 128 << 20},
 			Storage:   []market.Volume{{Name: "default", Bytes: 1 << 30}},
 			Endpoints: []market.Endpoint{{Kind: market.EndpointRandomPort}},
 		}
-		count := uint32(1 + w.pick(3))
+		count := uint32(1 + b.rng.IntN(3))
+		low, high := uint32(0), uint32(0)
+		if b.rng.IntN(2) == 0 {
+			low, high = 1, count+uint32(b.rng.IntN(3))
+		}
 		spec.Units = append(spec.Units, market.ResourceUnit{
-			Resources: r, Count: count, Price: market.Price{Denom: "uact", AmountPerBlock: market.NewDecimal(100)},
+			Resources: r, Count: count, MinCount: low, MaxCount: high, Price: market.Price{Denom: "uact", AmountPerBlock: market.NewDecimal(100)},
 		})
 		group.Services = append(group.Services, manifest.Service{
 			Name: fmt.Sprintf("s%d", i), Image: "image:1", Resources: r, Count: count,
@@ -91,8 +131,8 @@ func (w *world) plan(version int) tenant.Plan {
 	return p
 }
 
-// manifest is a plan's manifest in another version.
-func (w *world) manifest(p tenant.Plan, version int) manifest.Manifest {
+// edition is a plan's manifest in another version.
+func edition(p tenant.Plan, version int) manifest.Manifest {
 	g := p.Manifest[0]
 	services := append([]manifest.Service(nil), g.Services...)
 	for i := range services {
