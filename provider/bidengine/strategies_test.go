@@ -164,7 +164,7 @@ func TestAnOrderThatCanBeScaledHasAPricePerReplica(t *testing.T) {
 		v.ID, v.Count = 2, 1
 		o.Spec.Units = []market.ResourceUnit{u, v}
 	}
-	s.LeasedIPs = true
+	s.Addresses = func() []bidengine.Reason { return nil }
 	d, reasons := bidengine.Decide(t.Context(), order(scalable), s)
 	require.Empty(t, reasons)
 	// 500 × 0.004 + 512 × 0.0016 + 1024 × 0.00016, and the address of 60 among the
