@@ -1,0 +1,409 @@
+package layer2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/moorage-dev/moorage/iplease"
+	"github.com/moorage-dev/moorage/iplease/driver"
+)
+
+// Pauses of the loop.
+const (
+	// refusedPause is after another host did not agree, troublePause after rules
+	// could not be made, conflictPause after somebody else had the address.
+	refusedPause  = 200 * time.Millisecond
+	troublePause  = time.Second
+	conflictPause = 5 * time.Second
+	// contestedTime is how long somebody else who answered is remembered;
+	// defendPause between two defences is RFC 5227's DEFEND_INTERVAL.
+	contestedTime = time.Minute
+	defendPause   = 10 * time.Second
+)
+
+// Run answers for addresses until ctx ends, then without error, or the segment
+// cannot be spoken on. Before it returns it is silent, and the host is as it was
+// before; peers take over at once.
+func (a *Announcer) Run(ctx context.Context) error {
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	a.mu.Lock()
+	switch {
+	case a.closed:
+		a.mu.Unlock()
+		return driver.ErrClosed
+	case a.stop != nil:
+		a.mu.Unlock()
+		return errors.New("layer2: runs already")
+	}
+	a.stop, a.done = cancel, done
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		a.stop, a.done = nil, nil
+		a.mu.Unlock()
+		close(done)
+	}()
+	p, err := a.open(a.cfg, hooks{alive: a.alive, conflict: a.conflict})
+	if err != nil {
+		return fmt.Errorf("layer2: %w", err)
+	}
+	if err := a.run(inner, cancel, p); err != nil {
+		return fmt.Errorf("layer2: %w", err)
+	}
+	return nil
+}
+
+// run works with a plane that is open. The peers are told last: when they take
+// over, nobody answers here any more.
+func (a *Announcer) run(ctx context.Context, cancel context.CancelFunc, p plane) error {
+	a.begun(p)
+	beyond, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	const parts = 3
+	errs := make(chan error, parts)
+	var wg sync.WaitGroup
+	part := func(ctx context.Context, f func(context.Context) error) {
+		wg.Go(func() {
+			defer cancel()
+			errs <- f(ctx)
+		})
+	}
+	part(ctx, p.Run)
+	if a.mesh != nil {
+		part(ctx, a.beat)
+		part(beyond, a.mesh.Run)
+	}
+	err := a.loop(ctx, p)
+	err = errors.Join(err, p.Close())
+	a.ended()
+	end()
+	wg.Wait()
+	close(errs)
+	for e := range errs {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// begun forgets what was before.
+func (a *Announcer) begun(p plane) {
+	now := time.Now()
+	a.beaten.Store(now.UnixNano())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.plane = p
+	a.settle(now)
+	a.allDirty()
+}
+
+// settle waits for peers before this host takes addresses.
+func (a *Announcer) settle(now time.Time) {
+	if a.settled = now; a.mesh != nil {
+		a.settled = now.Add(a.cfg.Timeout + a.cfg.Timeout/2)
+	}
+}
+
+func (a *Announcer) allDirty() {
+	for id := range a.claims {
+		a.dirty[id] = true
+	}
+	a.broadcast()
+}
+
+// ended says that this host answers for nothing any more.
+func (a *Announcer) ended() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.plane = nil
+	for id, c := range a.claims {
+		c.taking, c.placing, c.yield = false, false, false
+		if c.bound != nil {
+			c.bound = nil
+			a.touch(id)
+		}
+	}
+}
+
+// alive is false when this host may have been frozen: others have taken over.
+func (a *Announcer) alive() bool {
+	return a.mesh == nil || time.Since(time.Unix(0, a.beaten.Load())) < a.cfg.Timeout
+}
+
+// beat notices that this host was frozen and gives all addresses up before it
+// answers again.
+func (a *Announcer) beat(ctx context.Context) error {
+	const beats = 8 // in each timeout
+	tick := time.NewTicker(a.cfg.Timeout / beats)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if !a.alive() {
+			a.cfg.Logger.Warn("this host was frozen; it gives its addresses up", "for", time.Since(time.Unix(0, a.beaten.Load())))
+			if a.giveUp(ctx) != nil {
+				return nil //nolint:nilerr // the context ended
+			}
+		}
+		a.beaten.Store(time.Now().UnixNano())
+	}
+}
+
+// giveUp waits until this host answers for nothing.
+func (a *Announcer) giveUp(ctx context.Context) error {
+	a.mu.Lock()
+	a.settle(time.Now())
+	for _, c := range a.claims {
+		c.taking = false
+		c.yield = c.yield || c.here()
+	}
+	a.allDirty()
+	a.mu.Unlock()
+	return a.await(ctx, func() bool {
+		for _, c := range a.claims {
+			if c.here() {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// loop compares what should be with what is, whenever something changed.
+func (a *Announcer) loop(ctx context.Context, p plane) error {
+	const looks = 4 // in each timeout
+	tick := time.NewTicker(a.cfg.Timeout / looks)
+	defer tick.Stop()
+	taker := make(chan struct{}, 1) // one takes addresses at a time
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if a.mesh == nil { // what was answered for before a crash is so without a gap
+		a.take(ctx, p, a.takable(time.Now()))
+	}
+	for {
+		a.step(ctx, p)
+		if a.mesh == nil || a.inTouch() {
+			if ids := a.takable(time.Now()); len(ids) > 0 {
+				select {
+				case taker <- struct{}{}:
+					wg.Go(func() {
+						a.take(ctx, p, ids)
+						<-taker
+						nudge(a.wake)
+					})
+				default: // it looks again when it is done
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.wake:
+		case <-tick.C:
+			a.tick(time.Now())
+		}
+	}
+}
+
+// inTouch reports whether this host has waited for its peers long enough.
+func (a *Announcer) inTouch() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	others := len(a.cfg.Peers)
+	if slices.Contains(a.cfg.Peers, a.cfg.Listen) {
+		others--
+	}
+	return len(a.peers) >= others || !time.Now().Before(a.settled)
+}
+
+// tick does what time does.
+func (a *Announcer) tick(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, c := range a.claims {
+		if c.contested != "" && now.After(c.contestedUntil) {
+			c.contested = ""
+			a.touch(id)
+		}
+		if c.bound != nil && (c.trouble != nil || !c.egress && c.Egress) && now.After(c.retry) {
+			a.dirty[id] = true
+		}
+	}
+}
+
+// step drops and changes what this host answers for.
+func (a *Announcer) step(ctx context.Context, p plane) {
+	a.placing.Lock()
+	defer a.placing.Unlock()
+	now := time.Now()
+	a.mu.Lock()
+	var work put
+	var drop, change []*claim
+	for id := range a.dirty {
+		c := a.claims[id]
+		switch {
+		case c == nil || c.bound == nil:
+		case !a.keeps(c):
+			drop = append(drop, c)
+			work.drop = append(work.drop, c.bound.Addresses...)
+		case c.trouble != nil && c.tried == c.version() && now.Before(c.retry):
+		case c.bound.version() != c.version() || c.trouble != nil || c.Egress && !c.egress:
+			change = append(change, c)
+			work.hold = append(work.hold, c.Clone())
+			for _, at := range c.bound.Addresses {
+				if !slices.Contains(c.Addresses, at) {
+					work.drop = append(work.drop, at)
+				}
+			}
+		}
+	}
+	clear(a.dirty)
+	entries := make([]entry, len(change))
+	for i, c := range change {
+		entries[i] = c.entry
+	}
+	a.mu.Unlock()
+	err := p.Put(ctx, work)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range drop {
+		c.bound, c.yield = nil, false
+		c.why = "another host is to take it"
+		a.touch(c.Claim)
+	}
+	for i, c := range change {
+		a.placed(p, c, entries[i], err)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.cfg.Logger.Error("rules cannot be changed", "error", err)
+	}
+}
+
+// placed notes how an attempt went to answer for a claim as e says.
+func (a *Announcer) placed(p plane, c *claim, e entry, err error) {
+	before, had := c.holding(), c.bound != nil && c.bound.version() == e.version()
+	c.tried, c.trouble = e.version(), err
+	if err != nil {
+		c.retry = time.Now().Add(troublePause)
+		c.why, c.broken = "the host cannot make its rules", true
+		a.touch(c.Claim)
+		return
+	}
+	c.bound, c.broken, c.retry = &e, false, time.Now().Add(troublePause)
+	if c.egress, c.egressTrouble = false, ""; e.Egress {
+		c.egress, c.egressTrouble = p.Egress(e.Announcement)
+	}
+	if !had || before != c.holding() {
+		a.touch(c.Claim)
+	}
+}
+
+// live are the hosts that live, this one included, sorted.
+func (a *Announcer) live() []string {
+	out := []string{a.cfg.Node}
+	for name := range a.peers {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// holders are peers that answer for a claim, sorted.
+func (a *Announcer) holders(id iplease.ClaimID) (out []string) {
+	for name, p := range a.peers {
+		if _, ok := p.held[id]; ok {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// possible says whether any host of this side may answer for a claim, and why not.
+func (a *Announcer) possible(c *claim) (bool, string) {
+	if c.Withdrawn {
+		return false, "it is withdrawn"
+	}
+	if n := len(a.peers) + 1; n < a.cfg.MinHosts {
+		return false, fmt.Sprintf("%d of the %d hosts that it takes are in touch", n, a.cfg.MinHosts)
+	}
+	for _, at := range c.Addresses {
+		if owner := a.owners[at]; owner != c.Claim {
+			return false, fmt.Sprintf("%s is announced for claim %s", at, owner)
+		}
+	}
+	return true, ""
+}
+
+// keeps reports whether this host, which answers for a claim, goes on. It does
+// unless somebody asked for it who is to have it, or another host answers too and
+// is the one of both.
+func (a *Announcer) keeps(c *claim) bool {
+	if ok, _ := a.possible(c); !ok || c.yield {
+		return false
+	}
+	others := a.holders(c.Claim)
+	return len(others) == 0 || choose(c.Announcement, a.live(), append(others, a.cfg.Node)) == a.cfg.Node
+}
+
+// takable returns claims that this host is to take now.
+func (a *Announcer) takable(now time.Time) (out []iplease.ClaimID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, c := range a.claims {
+		if c.here() || c.taking || now.Before(c.retry) {
+			continue
+		}
+		ok, why := a.possible(c)
+		if !ok {
+			c.why = why
+			continue
+		}
+		if to := choose(c.Announcement, a.live(), a.holders(id)); to == a.cfg.Node {
+			out = append(out, id)
+		} else {
+			c.why = "host " + to + " is to take it"
+		}
+	}
+	slices.SortFunc(out, func(a, b iplease.ClaimID) int { return slices.Compare([]byte(a.String()), []byte(b.String())) })
+	return out
+}
+
+// conflict is told by the plane that somebody else claims an address.
+func (a *Announcer) conflict(at netip.Addr, mac string) {
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := a.claims[a.owners[at]]
+	host := a.macs[mac]
+	if c == nil || c.bound == nil || a.peers[host] != nil {
+		return // a peer that lives settles it with us
+	}
+	text := fmt.Sprintf("%s is answered for by %s too", at, stranger(host, mac))
+	c.contestedUntil = now.Add(contestedTime)
+	if now.Sub(c.defended) >= defendPause {
+		c.defended = now
+		a.plane.Announce(at)
+	}
+	if c.contested != text {
+		c.contested = text
+		a.cfg.Logger.Warn("an address is contested", "claim", c.Claim.String(), "reason", text)
+		a.touch(c.Claim)
+	}
+}
+
+func stranger(host, mac string) string {
+	if host == "" {
+		return "a machine at " + mac + " that is no host of ours"
+	}
+	return "host " + host + ", which is out of touch,"
+}
