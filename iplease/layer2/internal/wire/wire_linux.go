@@ -118,8 +118,8 @@ func (w *Wire) Close() error {
 
 // Run answers and announces until ctx ends, then without error, or a socket
 // fails. It closes the wire.
-func (w *Wire) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+func (w *Wire) Run(outer context.Context) error {
+	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = w.Close() })
 	defer stop()
@@ -133,7 +133,7 @@ func (w *Wire) Run(ctx context.Context) error {
 	}
 	w.repeat(ctx)
 	wg.Wait()
-	if err := <-errs; err != nil && !errors.Is(err, net.ErrClosed) {
+	if err := <-errs; outer.Err() == nil {
 		return fmt.Errorf("interface %s: %w", w.ifi.Name, err)
 	}
 	return nil

@@ -1,0 +1,103 @@
+package layer2_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/mdlayher/arp"
+	"github.com/mdlayher/ndp"
+)
+
+// listening is how long the segment is listened to for answers.
+const listening = 300 * time.Millisecond
+
+// who asks from a client's place on the segment who has an address, with ARP or
+// NDP, and returns the hardware address of whoever answers, "" for nobody. Two who
+// answer are an error.
+func (l *lab) who(client int, a netip.Addr) (string, error) {
+	macs := map[string]bool{}
+	err := l.clients[client].in(func() error {
+		ifi, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		if a.Is4() {
+			return askARP(ifi, a, macs)
+		}
+		return askNDP(ifi, a, macs)
+	})
+	if err != nil {
+		return "", err
+	}
+	if len(macs) > 1 {
+		return "", fmt.Errorf("%s is answered for by %d hosts: %v", a, len(macs), macs)
+	}
+	for mac := range macs {
+		return mac, nil
+	}
+	return "", nil
+}
+
+func askARP(ifi *net.Interface, a netip.Addr, macs map[string]bool) error {
+	c, err := arp.Dial(ifi)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	if err := c.Request(a); err != nil {
+		return err
+	}
+	_ = c.SetReadDeadline(time.Now().Add(listening))
+	for {
+		p, _, err := c.Read()
+		var late net.Error
+		if errors.As(err, &late) && late.Timeout() {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if p.Operation == arp.OperationReply && p.SenderIP == a {
+			macs[p.SenderHardwareAddr.String()] = true
+		}
+	}
+}
+
+func askNDP(ifi *net.Interface, a netip.Addr, macs map[string]bool) error {
+	c, _, err := ndp.Listen(ifi, ndp.Global)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	group, err := ndp.SolicitedNodeMulticast(a)
+	if err != nil {
+		return err
+	}
+	solicit := &ndp.NeighborSolicitation{
+		TargetAddress: a, Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: ifi.HardwareAddr}},
+	}
+	if err := c.WriteTo(solicit, nil, group); err != nil {
+		return err
+	}
+	_ = c.SetReadDeadline(time.Now().Add(listening))
+	for {
+		m, _, _, err := c.ReadFrom()
+		var late net.Error
+		if errors.As(err, &late) && late.Timeout() {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if na, ok := m.(*ndp.NeighborAdvertisement); ok && na.TargetAddress == a {
+			for _, o := range na.Options {
+				if l, ok := o.(*ndp.LinkLayerAddress); ok && l.Direction == ndp.Target {
+					macs[l.Addr.String()] = true
+				}
+			}
+		}
+	}
+}
