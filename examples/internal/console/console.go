@@ -90,9 +90,13 @@ func (c *Console) Title(format string, args ...any) {
 func (c *Console) Table(rows ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	tw := tabwriter.NewWriter(c.w, 0, 4, 3, ' ', 0)
+	var text strings.Builder
+	tw := tabwriter.NewWriter(&text, 0, 4, 3, ' ', 0)
 	for _, r := range rows {
 		fmt.Fprintf(tw, "  %s\n", r)
 	}
-	tw.Flush() //nolint:errcheck // a terminal that is gone cannot be told
+	tw.Flush() //nolint:errcheck // a strings.Builder does not fail
+	for line := range strings.Lines(text.String()) {
+		fmt.Fprintln(c.w, strings.TrimRight(line, " \n"))
+	}
 }
