@@ -5,7 +5,8 @@ import (
 )
 
 // MaxTimersPerBlock bounds what EndBlock does, for which nobody pays: each timer
-// touches one order with its bids, or one account with its leases.
+// touches one order with its bids, one account with its leases, one lease or one
+// retainer.
 const MaxTimersPerBlock = 250
 
 // Machine carries messages out. It holds no state of its own: a host may make
