@@ -13,12 +13,12 @@ import (
 // RunOut says when the funds of a lease's deployment run out if nobody deposits.
 type RunOut struct {
 	// Height is the first block that is not paid for, 0 when it is not in sight.
-	Height int64
+	Height int64 `json:"height"`
 	// Time is when that block is expected, from the pace of the blocks before.
-	Time time.Time
+	Time time.Time `json:"time"`
 	// Overdrawn says that funds have run out already: Height is then where the
 	// market closes the lease.
-	Overdrawn bool
+	Overdrawn bool `json:"overdrawn,omitempty"`
 }
 
 // lookAfterMoney predicts when the funds of a lease run out, tells it, and
