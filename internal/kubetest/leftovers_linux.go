@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -178,13 +179,12 @@ func removeCluster(ctx context.Context, dir string) error {
 	const patience = 20 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	sockets := shimSockets(dir)
+	strays := append(shimSockets(dir), networkResults(dir)...)
+	strays = append(strays, volumes(dir)...)
 	errs := []error{killAll(ctx, groups), unmountBelow(dir), removeLogLinks(dir), wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true,
 		func(context.Context) (bool, error) { return groups.remove() == nil, nil })}
-	for _, s := range sockets {
-		if err := os.Remove(s); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
+	for _, s := range strays {
+		errs = append(errs, os.RemoveAll(s))
 	}
 	if !slices.ContainsFunc(folders(), func(o string) bool { return o != dir }) {
 		errs = append(errs, restore(dir))
@@ -240,6 +240,36 @@ func shimSockets(dir string) []string {
 		}
 	}
 	return out
+}
+
+// networkResults returns what network plug-ins noted of our pods that were not
+// stopped in an orderly way; where they note it is fixed in containerd's code.
+func networkResults(dir string) (out []string) {
+	sandboxes, _ := filepath.Glob(filepath.Join(dir, "*/containerd/io.containerd.grpc.v1.cri/sandboxes/*"))
+	for _, s := range sandboxes {
+		files, _ := filepath.Glob("/var/lib/cni/results/*-" + filepath.Base(s) + "-*")
+		out = append(out, files...)
+	}
+	return out
+}
+
+// volumes returns the folders that the controller manager made for volumes. It
+// fixes where; which are ours stands in our etcd, whose files are searched because
+// it does not run any more.
+func volumes(dir string) (out []string) {
+	pattern := regexp.MustCompile(`/tmp/hostpath_pv/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+	_ = filepath.WalkDir(filepath.Join(dir, "etcd"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil //nolint:nilerr // what cannot be read names nothing
+		}
+		b, _ := os.ReadFile(path)
+		for _, found := range pattern.FindAll(b, -1) {
+			out = append(out, string(found))
+		}
+		return nil
+	})
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // restore puts the machine back to what it was before the first cluster.

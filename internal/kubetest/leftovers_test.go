@@ -7,8 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/moorage-dev/moorage/internal/kubetest"
 )
@@ -64,6 +67,9 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			name = filepath.Base(c.Folder())
 			own, common := traces(t, name)
 			require.Greater(t, len(own), 10, "the test sees what a cluster does")
+			if !options.NoDNS { // a volume and pods that nobody stops
+				keepVolume(t, c)
+			}
 			if alone {
 				require.NotEqual(t, before, common)
 			}
@@ -77,4 +83,19 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			require.Equal(t, before, after)
 		}
 	}
+}
+
+// keepVolume leaves a volume that is in use.
+func keepVolume(t *testing.T, c *kubetest.Cluster) {
+	t.Helper()
+	require.NoError(t, c.Apply(t.Context(), []byte(`
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: kept, namespace: default}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+`)))
+	require.Eventually(t, func() bool {
+		claim, err := c.Client().CoreV1().PersistentVolumeClaims("default").Get(t.Context(), "kept", metav1.GetOptions{})
+		return err == nil && claim.Status.Phase == corev1.ClaimBound
+	}, time.Minute, 50*time.Millisecond)
 }
