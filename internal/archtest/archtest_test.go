@@ -118,7 +118,7 @@ var restricted = []struct {
 		"only the Kubernetes back ends know Kubernetes"},
 	{[]string{"github.com/opencontainers/runc", "github.com/opencontainers/cgroups"}, []string{"cluster/runtime", "examples"},
 		"only the embedded runtime knows runc"},
-	{[]string{"github.com/moby/moby", "github.com/docker"}, []string{"cluster/runtime", "examples"}, "only the runtimes know Docker"},
+	{[]string{"github.com/moby/moby"}, []string{"cluster/runtime", "examples"}, "only the runtimes know Docker"},
 }
 
 func TestHeavyLibrariesStayInTheirRooms(t *testing.T) {
