@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -26,7 +25,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := command(os.Stdin, os.Stdout, os.Stderr).ExecuteContext(ctx)
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
@@ -34,39 +33,78 @@ func main() {
 	}
 }
 
+// run carries out one command. The prefix of addresses comes first: the commands
+// of the chain's messages are made with it.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	if err := app.ConfigureAddresses(prefixIn(args)); err != nil {
+		return err
+	}
+	cmd, err := command(stdin, stdout, stderr)
+	if err != nil {
+		return err
+	}
+	cmd.SetArgs(args)
+	return cmd.ExecuteContext(ctx)
+}
+
+// prefixIn finds --prefix before the flags are parsed.
+func prefixIn(args []string) string {
+	for i, arg := range args {
+		if value, ok := strings.CutPrefix(arg, "--prefix="); ok {
+			return value
+		}
+		if arg == "--prefix" && i+1 < len(args) {
+			return args[i+1]
+		}
+	}
+	return app.DefaultAddressPrefix
+}
+
 // program holds the flags that all commands share.
 type program struct {
 	home    string
-	prefix  string
 	backend string
 	json    bool
 	verbose bool
+	stdin   io.Reader
 	stderr  io.Writer
 }
 
-func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
-	p := &program{stderr: stderr}
+func command(stdin io.Reader, stdout, stderr io.Writer) (*cobra.Command, error) {
+	p := &program{stdin: stdin, stderr: stderr}
 	cmd := &cobra.Command{
 		Use: "node", Short: "Run a chain node of the marketplace",
 		Long: `Node runs a chain of Cosmos SDK and CometBFT that hosts the market.
 
+  node localnet                    a chain of four validators, to try things
   node init --account moor1…=100000000uact,100000000uakt
-  node start --grpc 127.0.0.1:9090`,
+  node start --grpc 127.0.0.1:9090
+  node query market deployments    every query of every module
+  node tx market close-deployment 7 --from alice`,
 		SilenceUsage: true, SilenceErrors: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return app.ConfigureAddresses(p.prefix) },
 	}
+	cmd.SetIn(stdin)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	f := cmd.PersistentFlags()
 	f.StringVar(&p.home, "home", keycmd.DefaultHome("node"), "folder of the node")
-	f.StringVar(&p.prefix, "prefix", "moor", "what addresses begin with")
+	f.String("prefix", app.DefaultAddressPrefix, "what addresses begin with")
 	f.StringVar(&p.backend, "keyring", "test", "how keys are kept: test (readable files) or file (passphrase)")
 	f.BoolVar(&p.json, "json", false, "print JSON")
 	f.BoolVarP(&p.verbose, "verbose", "v", false, "print what the node does, on standard error")
-	cmd.AddCommand(p.initCommand(), p.startCommand(), p.statusCommand(), p.exportCommand(), keycmd.New(keycmd.Options{
-		Dir: func() string { return filepath.Join(p.home, "keys") }, Backend: &p.backend, Stdin: stdin, JSON: &p.json,
-	}))
-	return cmd
+	cmd.AddCommand(p.initCommand(), p.startCommand(), p.statusCommand(), p.localnetCommand(), p.grantCommand(), p.revokeCommand(),
+		keycmd.New(keycmd.Options{Dir: p.keyDir, Backend: &p.backend, Stdin: stdin, JSON: &p.json}))
+	cmd.AddCommand(p.homeCommands()...)
+	return cmd, p.addChainCommands(cmd)
+}
+
+// print prints a value as JSON, or a line of text for people.
+func (p *program) print(w io.Writer, v any, format string, args ...any) error {
+	if p.json {
+		return json.NewEncoder(w).Encode(v)
+	}
+	_, err := fmt.Fprintf(w, format, args...)
+	return err
 }
 
 func (p *program) initCommand() *cobra.Command {
@@ -87,13 +125,8 @@ func (p *program) initCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if p.json {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{
-					"chain_id": id.ChainID, "peer_id": id.PeerID, "genesis": id.Genesis,
-				})
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "chain %s\npeer  %s\ngenesis %s\n", id.ChainID, id.PeerID, id.Genesis)
-			return nil
+			return p.print(cmd.OutOrStdout(), map[string]string{"chain_id": id.ChainID, "peer_id": id.PeerID, "genesis": id.Genesis},
+				"chain %s\npeer  %s\ngenesis %s\n", id.ChainID, id.PeerID, id.Genesis)
 		},
 	}
 	cmd.Flags().StringVar(&chainID, "chain-id", "moorage-1", "name of the chain")
@@ -118,57 +151,6 @@ func parseAccount(text string) (app.Account, error) {
 		}
 	}
 	return a, a.Address.Validate()
-}
-
-func (p *program) startCommand() *cobra.Command {
-	c := node.Config{}
-	cmd := &cobra.Command{
-		Use: "start", Short: "Make blocks until Ctrl-C", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c.Home, c.Logger = p.home, p.logger()
-			if _, err := os.Stat(filepath.Join(p.home, "config", "genesis.json")); err != nil {
-				return fmt.Errorf("no chain in %s: make one with \"node init\"", p.home)
-			}
-			n, err := node.New(c)
-			if err != nil {
-				return err
-			}
-			return start(cmd.Context(), n, cmd.OutOrStdout())
-		},
-	}
-	f := cmd.Flags()
-	f.DurationVar(&c.BlockInterval, "block-time", node.DefaultBlockInterval, "pause between blocks")
-	f.StringVar(&c.GRPCAddress, "grpc", "127.0.0.1:9090", "where providers and tenants connect; empty for nowhere")
-	f.StringVar(&c.RESTAddress, "rest", "", "where the REST gateway listens; empty for nowhere")
-	f.StringVar(&c.RPCAddress, "rpc", "", "where CometBFT's RPC listens; empty for nowhere")
-	f.StringVar(&c.P2PAddress, "p2p", "", "where other nodes connect; empty is a free port on loopback")
-	f.StringSliceVar(&c.Peers, "peers", nil, "nodes to stay connected to, as id@host:port")
-	f.StringVar(&c.MinGasPrices, "min-gas-prices", "", "what this node asks for gas, as 0.025uakt; empty asks nothing")
-	f.StringVar(&c.Moniker, "moniker", "", "name of the node for people")
-	return cmd
-}
-
-// start runs the node and says when it is ready and when it stops.
-func start(ctx context.Context, n *node.Node, w io.Writer) error {
-	ended := make(chan error, 1)
-	go func() { ended <- n.Run(ctx) }()
-	select {
-	case err := <-ended:
-		return err
-	case <-n.Ready():
-	}
-	a := n.Addresses()
-	fmt.Fprintf(w, "chain %s makes blocks, height %d\n", n.ChainID(), n.Height())
-	for _, s := range [][2]string{{"gRPC", a.GRPC}, {"REST", a.REST}, {"RPC", a.RPC}, {"P2P", a.P2P}} {
-		if s[1] != "" {
-			fmt.Fprintf(w, "%s on %s\n", s[0], s[1])
-		}
-	}
-	err := <-ended
-	if err == nil {
-		fmt.Fprintf(w, "stopped at height %d\n", n.Height())
-	}
-	return err
 }
 
 func (p *program) logger() *slog.Logger {
@@ -196,31 +178,9 @@ func (p *program) statusCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("%w: is a node running with --grpc %s?", err, address)
 			}
-			if p.json {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(head)
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "chain %s\nheight %d\ntime %s\n", head.ChainID, head.Height, head.Time.Format(time.RFC3339))
-			return nil
+			return p.print(cmd.OutOrStdout(), head, "chain %s\nheight %d\ntime %s\n", head.ChainID, head.Height, head.Time.Format(time.RFC3339))
 		},
 	}
-	cmd.Flags().StringVar(&address, "node", "127.0.0.1:9090", "gRPC address of the node")
-	return cmd
-}
-
-func (p *program) exportCommand() *cobra.Command {
-	var chainID string
-	cmd := &cobra.Command{
-		Use: "export", Short: "Print the state of a stopped node as a genesis for a new chain", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			genesis, err := node.Export(node.Config{Home: p.home, Logger: p.logger()}, chainID)
-			if err != nil {
-				return err
-			}
-			out := json.NewEncoder(cmd.OutOrStdout())
-			out.SetIndent("", "  ")
-			return out.Encode(genesis)
-		},
-	}
-	cmd.Flags().StringVar(&chainID, "chain-id", "moorage-2", "name of the new chain")
+	cmd.Flags().StringVar(&address, "node", defaultNode, "gRPC address of the node")
 	return cmd
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"cosmossdk.io/core/appmodule"
 	abci "github.com/cometbft/cometbft/abci/types"
 	dbm "github.com/cosmos/cosmos-db"
 	"github.com/cosmos/cosmos-sdk/baseapp"
@@ -32,8 +33,9 @@ type Config struct {
 	// MinGasPrices is what this node asks for a unit of gas before it takes a
 	// transaction into its pool, for example "0.025uakt"; empty asks nothing.
 	MinGasPrices string
-	// Home is the folder for the note an upgrade leaves for the next program;
-	// empty is the working directory.
+	// Home is the folder for the note an upgrade leaves for the next program.
+	// Empty is the working directory, and then no such note is read: for chains
+	// in memory.
 	Home string
 	// HaltHeight stops the application after that block; 0 is never.
 	HaltHeight uint64
@@ -177,7 +179,7 @@ func (a *App) wire(c Config) error {
 		return fmt.Errorf("app: transaction checks: %w", err)
 	}
 	a.SetAnteHandler(a.keepers.ibc.refuseRelayedTwice(check))
-	return a.prepareUpgrades(c.Releases, configurator)
+	return a.prepareUpgrades(c, configurator)
 }
 
 // initChain writes the genesis.
@@ -206,6 +208,18 @@ func (a *App) TxConfig() client.TxConfig { return a.tx }
 
 // Amino returns the codec of the old encoding, which hardware wallets use.
 func (a *App) Amino() *codec.LegacyAmino { return a.amino }
+
+// Commands returns the modules as tools want them that make commands of messages
+// and queries, such as cosmossdk.io/client/v2/autocli.
+func (a *App) Commands() map[string]appmodule.AppModule {
+	out := make(map[string]appmodule.AppModule, len(a.modules.Modules))
+	for name, m := range a.modules.Modules {
+		if m, ok := m.(appmodule.AppModule); ok {
+			out[name] = m
+		}
+	}
+	return out
+}
 
 // Basics returns the modules as command-line tools and REST servers want them.
 func (a *App) Basics() module.BasicManager { return a.basics }

@@ -32,12 +32,15 @@ func Releases() []Release {
 
 // prepareUpgrades tells the upgrade keeper what this program can carry out, and
 // the store what to add, if the program before it has stopped for an upgrade.
-func (a *App) prepareUpgrades(own []Release, configurator module.Configurator) error {
-	plan, err := a.keepers.upgrade.ReadUpgradeInfoFromDisk()
-	if err != nil {
-		return fmt.Errorf("app: note of the last upgrade: %w", err)
+func (a *App) prepareUpgrades(c Config, configurator module.Configurator) error {
+	var plan upgradetypes.Plan
+	if c.Home != "" { // else nothing was noted, and looking for it would make a folder
+		var err error
+		if plan, err = a.keepers.upgrade.ReadUpgradeInfoFromDisk(); err != nil {
+			return fmt.Errorf("app: note of the last upgrade: %w", err)
+		}
 	}
-	for _, r := range append(Releases(), own...) {
+	for _, r := range append(Releases(), c.Releases...) {
 		if a.keepers.upgrade.HasHandler(r.Name) {
 			return fmt.Errorf("app: release %q twice", r.Name)
 		}

@@ -53,6 +53,9 @@ func Open(dir string, b Backend, passphrase io.Reader) (*Ring, error) {
 	return &Ring{ring}, nil
 }
 
+// Keyring returns the SDK's keyring below, for tools of the SDK.
+func (r *Ring) Keyring() keyring.Keyring { return r.ring }
+
 // Create makes a new key and returns the words from which it can be made again.
 // An error wraps [market.ErrExists] when the name is taken.
 func (r *Ring) Create(name string) (k *Key, words string, err error) {

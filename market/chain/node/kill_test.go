@@ -3,6 +3,7 @@ package node_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,66 +18,86 @@ import (
 
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/market/chain/client"
+	"github.com/moorage-dev/moorage/market/chain/keys"
 	"github.com/moorage-dev/moorage/market/chain/node"
 )
 
-// childHome tells the test program to be a node on that home; childP2P and
-// childPeers, that it is one of several validators.
-const (
-	childHome  = "MOORAGE_NODE_TEST_HOME"
-	childP2P   = "MOORAGE_NODE_TEST_P2P"
-	childPeers = "MOORAGE_NODE_TEST_PEERS"
-)
+// childConfig tells the test program to be a node with that configuration.
+const childConfig = "MOORAGE_NODE_TEST_CONFIG"
 
-// child runs a node and prints where it listens. Alone it makes blocks as fast as
-// it can.
-func child(home string) {
-	c := node.Config{
-		Home: home, Genesis: genesis("killed-1"), BlockInterval: time.Millisecond, GRPCAddress: "127.0.0.1:0",
-		KeepStates: 10,
-	}
-	if peers := os.Getenv(childPeers); peers != "" {
-		c = node.Config{
-			Home: home, P2PAddress: os.Getenv(childP2P), Peers: strings.Split(peers, ","),
-			BlockInterval: validatorInterval, GRPCAddress: "127.0.0.1:0",
-		}
-	}
+// child runs a node and prints where it listens.
+func child(config string) {
+	var c node.Config
+	err := json.Unmarshal([]byte(config), &c)
+	fatal(err)
 	n, err := node.New(c)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	fatal(err)
 	go func() {
 		<-n.Ready()
 		fmt.Println("ready", n.Addresses().GRPC)
 	}()
-	if err := n.Run(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	fatal(n.Run(context.Background()))
 	os.Exit(0)
 }
 
-// spawn starts a child and waits until it serves.
-func spawn(t *testing.T, home string, env ...string) (*exec.Cmd, string) {
+func fatal(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// process is a node in a process of its own.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	output *bufio.Scanner
+}
+
+func launch(t *testing.T, c node.Config) *process {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
+	config, err := json.Marshal(c)
+	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), self)
-	cmd.Env = append(append(os.Environ(), childHome+"="+home), env...)
+	cmd.Env = append(os.Environ(), childConfig+"="+string(config))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if address, ok := strings.CutPrefix(lines.Text(), "ready "); ok {
-			return cmd, address
+	return &process{t, cmd, bufio.NewScanner(out)}
+}
+
+// ready waits until the node serves and returns where.
+func (p *process) ready() string {
+	p.t.Helper()
+	for p.output.Scan() {
+		if address, ok := strings.CutPrefix(p.output.Text(), "ready "); ok {
+			return address
 		}
 	}
-	_ = cmd.Wait()
-	t.Fatal("the node ended before it was ready")
-	return nil, ""
+	_ = p.cmd.Wait()
+	p.t.Fatal("the node ended before it was ready")
+	return ""
+}
+
+// kill ends the process as a power cut does.
+func (p *process) kill() {
+	p.t.Helper()
+	require.NoError(p.t, p.cmd.Process.Kill())
+	_ = p.cmd.Wait() // it was killed
+}
+
+// connected returns a client over TCP.
+func connected(t *testing.T, address string, k *keys.Key) *client.Client {
+	t.Helper()
+	conn, err := client.Dial(address, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	c, err := client.New(conn, client.Config{Signer: k, Poll: 5 * time.Millisecond})
+	require.NoError(t, err)
+	return c
 }
 
 // attempt is what became of one submission.
@@ -116,8 +137,10 @@ func TestAKilledNodeGoesOnWithoutLosingOrRepeating(t *testing.T) {
 	var dseq atomic.Uint64
 	var height int64
 	for round := range rounds {
-		cmd, address := spawn(t, home)
-		conn, err := client.Dial(address, nil)
+		process := launch(t, node.Config{
+			Home: home, Genesis: genesis("killed-1"), BlockInterval: time.Millisecond, GRPCAddress: "127.0.0.1:0", KeepStates: 10,
+		})
+		conn, err := client.Dial(process.ready(), nil)
 		require.NoError(t, err)
 		c, err := client.New(conn, client.Config{Signer: tenant, Poll: time.Millisecond})
 		require.NoError(t, err)
@@ -137,8 +160,7 @@ func TestAKilledNodeGoesOnWithoutLosingOrRepeating(t *testing.T) {
 				height = max(height, a.receipt.Height)
 			}
 			if len(confirmed) == before+perRound && ctx.Err() == nil {
-				require.NoError(t, cmd.Process.Kill()) // while the others submit
-				_ = cmd.Wait()                         // it was killed
+				process.kill() // while the others submit
 				cancel()
 			}
 		}

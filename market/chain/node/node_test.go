@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	if home := os.Getenv(childHome); home != "" {
-		child(home)
+	if config := os.Getenv(childConfig); config != "" {
+		child(config)
 	}
 	os.Exit(m.Run())
 }
