@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	autocliv1 "cosmossdk.io/api/cosmos/autocli/v1"
 	"cosmossdk.io/core/appmodule"
 	"github.com/cosmos/cosmos-sdk/client"
 	"github.com/cosmos/cosmos-sdk/codec"
@@ -50,6 +51,23 @@ func (upgradeModule) RegisterInterfaces(r codectypes.InterfaceRegistry) {
 func (upgradeModule) RegisterGRPCGatewayRoutes(c client.Context, mux *gwruntime.ServeMux) {
 	if err := upgradetypes.RegisterQueryHandlerClient(context.Background(), mux, upgradetypes.NewQueryClient(c)); err != nil {
 		panic(err) // the routes are constant
+	}
+}
+
+// AutoCLIOptions says how commands of the messages and queries are made.
+func (upgradeModule) AutoCLIOptions() *autocliv1.ModuleOptions {
+	return &autocliv1.ModuleOptions{
+		Tx: &autocliv1.ServiceCommandDescriptor{Service: "cosmos.upgrade.v1beta1.Msg", RpcCommandOptions: []*autocliv1.RpcCommandOptions{
+			{RpcMethod: "SoftwareUpgrade", Use: "software-upgrade [plan]", Short: "Propose an upgrade to governance", GovProposal: true,
+				PositionalArgs: []*autocliv1.PositionalArgDescriptor{{ProtoField: "plan"}}},
+			{RpcMethod: "CancelUpgrade", Use: "cancel-upgrade", Short: "Propose to governance that there be no upgrade", GovProposal: true},
+		}},
+		Query: &autocliv1.ServiceCommandDescriptor{Service: "cosmos.upgrade.v1beta1.Query", RpcCommandOptions: []*autocliv1.RpcCommandOptions{
+			{RpcMethod: "CurrentPlan", Use: "plan", Short: "The upgrade that is planned"},
+			{RpcMethod: "AppliedPlan", Use: "applied [name]", Short: "The height of an upgrade that was carried out",
+				PositionalArgs: []*autocliv1.PositionalArgDescriptor{{ProtoField: "name"}}},
+			{RpcMethod: "ModuleVersions", Use: "module-versions", Short: "The version of each module's store"},
+		}},
 	}
 }
 
