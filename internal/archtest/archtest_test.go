@@ -114,7 +114,7 @@ var restricted = []struct {
 }{
 	{[]string{"github.com/cosmos", "github.com/cometbft", "cosmossdk.io"}, []string{"market/chain", "examples"},
 		"only the Cosmos host knows Cosmos"},
-	{[]string{"k8s.io"}, []string{"cluster/kube", "iplease/metallb", "netpolicy/kubepolicy", "internal/kubetest", "examples"},
+	{[]string{"k8s.io"}, []string{"cluster/kube", "iplease/metallb", "netpolicy/kubepolicy", "internal/kubetest", "internal/cyclonus", "examples"},
 		"only the Kubernetes back ends know Kubernetes"},
 	{[]string{"github.com/opencontainers/runc", "github.com/opencontainers/cgroups"}, []string{"cluster/runtime", "examples"},
 		"only the embedded runtime knows runc"},

@@ -46,6 +46,12 @@ type Options struct {
 	// k8s-app=kube-dns in kube-system. Name servers at fixed addresses are part of the
 	// policy's surroundings.
 	Resolvers []Peer
+	// Nodes are the addresses of the cluster's nodes. Where a Service has the traffic
+	// policy Cluster, clients of one node reach pods of another under the first node's
+	// address: ports with sources are opened to these too, and the sources are up to
+	// whoever makes the Service (loadBalancerSourceRanges). None if the client's
+	// address is kept.
+	Nodes []netip.Prefix
 }
 
 // Peer selects pods by labels of their namespace and their own. One of the two
@@ -99,6 +105,9 @@ func (o *Options) complete() error {
 	}
 	if o.Namespace == "" {
 		return errors.New("kubepolicy: no namespace given")
+	}
+	if slices.ContainsFunc(o.Nodes, func(p netip.Prefix) bool { return !p.IsValid() }) {
+		return errors.New("kubepolicy: a node's range is malformed")
 	}
 	for _, p := range slices.Concat(o.Routers, o.Resolvers) {
 		if len(p.Namespace)+len(p.Pods) == 0 {
@@ -193,8 +202,10 @@ func (o *Options) from(w *netpolicy.Opening) (from []networkingv1.NetworkPolicyP
 	if w.Router {
 		from = append(from, peers(o.Routers)...)
 	}
-	for _, r := range w.Sources {
-		from = append(from, block(r, nil))
+	if len(w.Sources) > 0 {
+		for _, r := range netpolicy.Merge(slices.Concat(w.Sources, o.Nodes)...) {
+			from = append(from, block(r, nil))
+		}
 	}
 	return from, len(from) > 0
 }

@@ -95,11 +95,31 @@ func TestObjectsOfServicesThatAreNoMoreAreStale(t *testing.T) {
 	assert.Equal(t, []string{"moorage-in-db", "moorage-lease", "moorage-in-web", "moorage-api-api"}, kubepolicy.Stale(nil, found))
 }
 
+func TestNodesMayStandForClientsWhereSourcesAreListed(t *testing.T) {
+	leased := []netpolicy.LeasedPort{{Service: "web", Port: netpolicy.Port{Protocol: manifest.TCP, Number: 8080}, Sources: []netip.Prefix{prefix("198.51.100.0/24")}}}
+	p, err := netpolicy.Compile(groups()["web"], leased, surroundings())
+	require.NoError(t, err)
+	o := options()
+	o.Nodes = []netip.Prefix{prefix("192.168.77.11/32")}
+	objects, err := kubepolicy.Render(p, o)
+	require.NoError(t, err)
+	var blocks []string
+	for _, rule := range objects[0].Spec.Ingress {
+		for _, from := range rule.From {
+			if from.IPBlock != nil {
+				blocks = append(blocks, from.IPBlock.CIDR)
+			}
+		}
+	}
+	assert.Equal(t, []string{"192.168.77.11/32", "198.51.100.0/24"}, blocks)
+}
+
 func TestOptionsThatWouldOpenMoreThanTheySayAreRefused(t *testing.T) {
 	p, err := netpolicy.Compile(groups()["web"], nil, surroundings())
 	require.NoError(t, err)
 	for name, edit := range map[string]func(*kubepolicy.Options){
 		"no namespace":               func(o *kubepolicy.Options) { o.Namespace = "" },
+		"a node without address":     func(o *kubepolicy.Options) { o.Nodes = []netip.Prefix{{}} },
 		"a router that is anybody":   func(o *kubepolicy.Options) { o.Routers = []kubepolicy.Peer{{}} },
 		"a resolver that is anybody": func(o *kubepolicy.Options) { o.Resolvers = []kubepolicy.Peer{{}} },
 	} {
