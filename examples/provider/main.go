@@ -9,16 +9,20 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/cluster/runtime/runc"
 	"github.com/moorage-dev/moorage/examples/internal/keycmd"
 	"github.com/moorage-dev/moorage/examples/internal/stack"
@@ -27,6 +31,8 @@ import (
 	"github.com/moorage-dev/moorage/market/chain/client"
 	"github.com/moorage-dev/moorage/provider"
 	gatewayclient "github.com/moorage-dev/moorage/provider/gateway/client"
+	"github.com/moorage-dev/moorage/provider/metrics"
+	"github.com/moorage-dev/moorage/provider/operator"
 )
 
 func main() {
@@ -75,6 +81,7 @@ it wins on this machine, and serves their tenants over HTTPS.
 	f.StringVar(&p.key, "key", "provider", "name of the key to sign with")
 	f.BoolVar(&p.json, "json", false, "print JSON")
 	cmd.AddCommand(p.runCommand(), p.statusCommand(), keycmd.New(p.keys()))
+	cmd.AddCommand(p.operatorCommands()...)
 	return cmd
 }
 
@@ -108,6 +115,10 @@ type runOptions struct {
 	runtime                     string
 	attributes                  []string
 	level                       string
+	// pricing is a file, operator the address of the operator's door; "" is none.
+	pricing, operator string
+	drain             bool
+	overcommit        map[string]int
 }
 
 func (p *program) runCommand() *cobra.Command {
@@ -124,6 +135,10 @@ func (p *program) runCommand() *cobra.Command {
 	f.StringVar(&o.runtime, "runtime", "auto", "container runtime: auto, runc or docker")
 	f.StringSliceVar(&o.attributes, "attribute", []string{"host=akash"}, "facts the provider declares, as key=value")
 	f.StringVar(&o.level, "log", "info", "what to log: debug, info, warn or error")
+	f.StringVar(&o.pricing, "pricing", "", "file with rates, a program or lists of tenants; none is the usual rates")
+	f.StringVar(&o.operator, "operator", "", "where the operator's door listens, for example 127.0.0.1:9464; it asks for no password")
+	f.BoolVar(&o.drain, "drain", false, "start without making new bids")
+	f.StringToIntVar(&o.overcommit, "overcommit", nil, "what may be promised, in percent of what there is, for example cpu=150,memory=90")
 	return cmd
 }
 
@@ -146,22 +161,57 @@ func (p *program) run(ctx context.Context, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	pricer, err := stack.DefaultPricer(denoms...)
+	pricer, err := openPricing(o.pricing, denoms)
 	if err != nil {
 		return err
 	}
+	over, err := overcommit(o.overcommit)
+	if err != nil {
+		return err
+	}
+	shown := metrics.New()
 	seller, err := stack.NewSeller(ctx, stack.SellerConfig{
 		Market: m, Home: p.home, Runtime: o.runtime, Gateway: o.gateway, HTTP: o.http,
 		PublicHost: o.host, Domain: o.domain, Pricer: pricer, Logger: log,
 		Attributes: append(attributes, stack.StorageAttributes()...).Sorted(),
-		Observer:   provider.ObserverFunc(func(e provider.Event) { logEvent(log, e) }),
+		Observer:   provider.Observers{shown, provider.ObserverFunc(func(e provider.Event) { logEvent(log, e) })},
+		Overcommit: over,
 	})
 	if err != nil {
 		return err
 	}
+	shown.Attach(seller.Provider)
+	if o.drain {
+		seller.Provider.Drain(true, "")
+	}
 	fmt.Fprintf(p.stdout, "provider %s sells %s\ngateway %s, web pages on %s, containers by %s\n",
 		m.Address(), seller.Summary(), seller.HostURI(), seller.HTTPAddress(), seller.RuntimeName())
-	return errors.Join(seller.Run(ctx), seller.Close(false))
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return seller.Run(ctx) })
+	g.Go(func() error { return serveOperator(ctx, o.operator, operator.New(seller.Provider, shown.Handler())) })
+	return errors.Join(g.Wait(), seller.Close(false))
+}
+
+// overcommit reads the factors of --overcommit.
+func overcommit(percent map[string]int) (o inventory.Overcommit, err error) {
+	for name, n := range percent {
+		if n < 1 || n > inventory.MaxOvercommitPercent {
+			return o, fmt.Errorf("--overcommit %s=%d: want 1 to %d", name, n, inventory.MaxOvercommitPercent)
+		}
+		switch name {
+		case "cpu":
+			o.CPUPercent = uint32(n)
+		case "memory":
+			o.MemoryPercent = uint32(n)
+		case "ephemeral":
+			o.EphemeralPercent = uint32(n)
+		case "persistent":
+			o.PersistentPercent = uint32(n)
+		default:
+			return o, fmt.Errorf("--overcommit %s: want cpu, memory, ephemeral or persistent", name)
+		}
+	}
+	return o, nil
 }
 
 // startTimeout is how long the node may take to answer.
@@ -253,6 +303,9 @@ func (p *program) status(ctx context.Context, m *client.Client, address market.A
 	var b strings.Builder
 	fmt.Fprintf(&b, "provider %s at %s\nstate %s, height %d\nleases %d, bids %d, orders %d\n",
 		s.Provider, registered.HostURI, s.State, s.Height, s.Leases, s.Bids, s.Orders)
+	for _, reason := range slices.Sorted(maps.Keys(s.Refusals)) {
+		fmt.Fprintf(&b, "not bid on because of %s: %d\n", reason, s.Refusals[reason])
+	}
 	if i := s.Inventory; i != nil {
 		fmt.Fprintf(&b, "available %.1f of %.1f cores, %.1f of %.1f GiB memory\n",
 			float64(i.Available.MilliCores)/1000, float64(i.Allocatable.MilliCores)/1000,

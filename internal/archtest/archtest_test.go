@@ -119,6 +119,8 @@ var restricted = []struct {
 	{[]string{"github.com/opencontainers/runc", "github.com/opencontainers/cgroups"}, []string{"cluster/runtime", "examples"},
 		"only the embedded runtime knows runc"},
 	{[]string{"github.com/moby/moby"}, []string{"cluster/runtime", "examples"}, "only the runtimes know Docker"},
+	{[]string{"github.com/prometheus"}, []string{"provider/metrics", "market/chain", "examples"},
+		"who embeds a provider chooses how it is watched"},
 }
 
 func TestHeavyLibrariesStayInTheirRooms(t *testing.T) {
