@@ -1,0 +1,417 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/moorage-dev/moorage/examples/internal/stack"
+	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/provider/gateway/api"
+)
+
+func (p *program) migrateEndpointsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "migrate-endpoints DSEQ ENDPOINT...", Short: "Move leased addresses to a deployment from another of the tenant's", Args: cobra.MinimumNArgs(2),
+		Long: `A leased address leads to one deployment at a time: the first that asked for its
+endpoint. A second deployment with the same endpoint name at the same provider
+runs without it ("tenant lease-status" says that it is withheld) until it is
+moved with this command, or the first one closes. The address stays the same;
+only the endpoints that are named move. Replicas of the destination must be
+ready.`,
+		Example: "  tenant migrate-endpoints 1234 web-ip",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.withLeases(cmd.Context(), args[0], func(ctx context.Context, b *stack.Buyer, leases []market.LeaseID) error {
+				all, err := migrateEndpoints(ctx, b, leases, args[1:])
+				if err != nil {
+					return err
+				}
+				rows := []string{"ENDPOINT\tMOVED\tADDRESS\tFROM\tGAP\tREASON"}
+				failed := 0
+				for _, m := range all {
+					from, gap := "", ""
+					if m.Moved {
+						from, gap = fmt.Sprint(m.From.DSeq), fmt.Sprintf("%.1f ms at most", float64(m.GapMicros)/1000)
+					}
+					if m.Rule != "" {
+						failed++
+					}
+					rows = append(rows, fmt.Sprintf("%s\t%t\t%s\t%s\t%s\t%s", m.Endpoint, m.Moved, addressesText(m.Addresses), from, gap, m.Detail))
+				}
+				if err := p.print(all, rows...); err != nil {
+					return err
+				}
+				if failed > 0 {
+					return fmt.Errorf("%d of %d endpoints were not moved", failed, len(all))
+				}
+				return nil
+			})
+		},
+	}
+}
+
+// migrateEndpoints asks each lease of a deployment for the endpoints that no
+// lease before it has taken.
+func migrateEndpoints(ctx context.Context, b *stack.Buyer, leases []market.LeaseID, names []string) ([]api.EndpointMoved, error) {
+	out := make([]api.EndpointMoved, len(names))
+	for i, id := range leases {
+		gw, err := b.Gateway(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		for j, name := range names {
+			if i > 0 && out[j].Rule == "" {
+				continue
+			}
+			results, err := gw.MigrateEndpoints(ctx, id, []string{name})
+			if err != nil {
+				return nil, err
+			}
+			out[j] = results[0]
+		}
+	}
+	return out, nil
+}
+
+func addressesText(as []netip.Addr) string {
+	var parts []string
+	for _, a := range as {
+		parts = append(parts, a.String())
+	}
+	return strings.Join(parts, " ")
+}
+
+// ipRows tells of the leased addresses of a lease.
+func ipRows(s api.LeaseStatus) []string {
+	if len(s.IPs) == 0 {
+		return nil
+	}
+	rows := []string{"", "ENDPOINT\tSTATE\tADDRESS\tPORT\tSERVICE\tPORT STATE\tNODE\tEGRESS"}
+	for _, ip := range s.IPs {
+		state := string(ip.State)
+		if ip.Retained {
+			state += ", retained"
+		}
+		if len(ip.Ports) == 0 {
+			rows = append(rows, fmt.Sprintf("%s\t%s\t\t\t\t%s", ip.Endpoint, state, ip.Reason))
+		}
+		for _, port := range ip.Ports {
+			rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d/%s -> %d\t%s\t%s\t%s\t%t", ip.Endpoint, state, port.Address,
+				port.ExternalPort, port.Proto, port.Port, port.Service, portText(port), port.Node, port.Egress))
+		}
+	}
+	return rows
+}
+
+// portText is the state of a port, with the reason and who may reach it.
+func portText(p api.LeasedPort) string {
+	text := p.State
+	if p.Reason != "" && !strings.HasPrefix(p.Reason, p.State) {
+		text += ": " + p.Reason
+	} else if p.Reason != "" {
+		text = p.Reason
+	}
+	for i, s := range p.Sources {
+		text += map[bool]string{true: ", only from ", false: " "}[i == 0] + s.String()
+	}
+	return text
+}
+
+func (p *program) ipCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "ip", Short: "List, park and release leased addresses",
+		Long: `A leased address belongs to an endpoint name at a provider. It goes back to the
+provider some minutes after the lease that has it closes, unless it is parked:
+then the provider keeps it, at a price per block, for a later deployment with the
+same endpoint name.`,
+	}
+	cmd.AddCommand(p.ipListCommand(), p.ipParkCommand(), p.ipReleaseCommand(), p.ipAllowCommand())
+	return cmd
+}
+
+// heldIP is an address with its provider.
+type heldIP struct {
+	Provider market.Address `json:"provider"`
+	api.HeldIP
+}
+
+// ipProviders are where the tenant may have addresses: with a lease or a retainer,
+// or the one that is named.
+func ipProviders(ctx context.Context, b *stack.Buyer, only string) ([]market.Address, error) {
+	if only != "" {
+		return []market.Address{market.Address(only)}, nil
+	}
+	var out []market.Address
+	leases, err := collect(func(page market.Page) ([]market.Lease, string, error) {
+		return b.Market.Leases(ctx, market.LeaseFilter{Owner: b.Owner}, page)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range leases {
+		out = append(out, l.ID.Provider)
+	}
+	retainers, err := collect(func(page market.Page) ([]market.Retainer, string, error) {
+		return b.Market.Retainers(ctx, market.RetainerFilter{Owner: b.Owner, State: market.RetainerOpen, Kind: api.RetainerKind}, page)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range retainers {
+		out = append(out, r.ID.Provider)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// ips asks a provider what the tenant has there.
+func ips(ctx context.Context, b *stack.Buyer, provider market.Address) (api.HeldIPs, error) {
+	pr, err := b.Market.Provider(ctx, provider)
+	if err != nil {
+		return api.HeldIPs{}, err
+	}
+	gw, err := b.Dial(pr)
+	if err != nil {
+		return api.HeldIPs{}, err
+	}
+	return gw.HeldIPs(ctx)
+}
+
+func (p *program) ipListCommand() *cobra.Command {
+	var provider string
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the addresses that the tenant has, with and without leases", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.withReader(cmd.Context(), func(ctx context.Context, b *stack.Buyer) error {
+				providers, err := ipProviders(ctx, b, provider)
+				if err != nil {
+					return err
+				}
+				all := []heldIP{}
+				rows := []string{"ENDPOINT\tADDRESS\tSTATE\tDEPLOYMENT\tRETAINED\tPROVIDER"}
+				for _, pr := range providers {
+					held, err := ips(ctx, b, pr)
+					if err != nil {
+						return fmt.Errorf("provider %s: %w", pr, err)
+					}
+					for _, ip := range held.IPs {
+						all = append(all, heldIP{pr, ip})
+						rows = append(rows, heldRow(pr, ip))
+					}
+				}
+				return p.print(all, rows...)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&provider, "provider", "", "only at this provider")
+	return cmd
+}
+
+func heldRow(provider market.Address, ip api.HeldIP) string {
+	holder, retained := "", ""
+	if ip.Holder != nil {
+		holder = fmt.Sprint(ip.Holder.DSeq)
+	}
+	if ip.Retained {
+		retained = "yes"
+		if ip.RetainedUntil > 0 {
+			retained = fmt.Sprintf("until #%d", ip.RetainedUntil)
+		}
+	}
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s", ip.Endpoint, addressesText(ip.Addresses), ip.State, holder, retained, provider)
+}
+
+// atProvider runs f with the provider at which the tenant has an endpoint.
+func (p *program) atProvider(ctx context.Context, endpoint, only string, f func(context.Context, *stack.Buyer, market.Provider, api.HeldIPs) error) error {
+	return p.withReader(ctx, func(ctx context.Context, b *stack.Buyer) error {
+		providers, err := ipProviders(ctx, b, only)
+		if err != nil {
+			return err
+		}
+		for _, address := range providers {
+			held, err := ips(ctx, b, address)
+			if err != nil {
+				return fmt.Errorf("provider %s: %w", address, err)
+			}
+			if slices.ContainsFunc(held.IPs, func(ip api.HeldIP) bool { return ip.Endpoint == endpoint }) {
+				pr, err := b.Market.Provider(ctx, address)
+				if err != nil {
+					return err
+				}
+				return f(ctx, b, pr, held)
+			}
+		}
+		return fmt.Errorf("no provider keeps an endpoint %q for you: see \"tenant ip list\"", endpoint)
+	})
+}
+
+// parking are the flags of park.
+type parking struct {
+	provider, denom, price, deposit string
+	blocks                          int64
+}
+
+func (p *program) ipParkCommand() *cobra.Command {
+	var o parking
+	cmd := &cobra.Command{
+		Use: "park ENDPOINT", Short: "Have an address kept when its lease closes, at a price", Args: cobra.ExactArgs(1),
+		Long: `Park opens a retainer on the chain: a standing payment to the provider, with a
+deposit of its own. As long as it is paid the provider keeps the address when the
+lease closes, and gives it to the next deployment with the same endpoint name.
+"tenant ip release" ends it; what is left of the deposit comes back.`,
+		Example: "  tenant ip park web-ip --deposit 5000000uact",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.atProvider(cmd.Context(), args[0], o.provider, func(ctx context.Context, b *stack.Buyer, pr market.Provider, held api.HeldIPs) error {
+				return p.park(ctx, b, pr, held, args[0], o)
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.provider, "provider", "", "the provider that has the address; empty finds it")
+	f.StringVar(&o.denom, "denom", "", "denomination to pay in; empty is the first that the provider takes")
+	f.StringVar(&o.price, "price", "", "price per block, as 30uact; empty is what the provider asks")
+	f.StringVar(&o.deposit, "deposit", "", "what to pay from, as 5000000uact; empty is the least that the market takes")
+	f.Int64Var(&o.blocks, "blocks", 0, "for how many blocks; 0 is as long as the deposit lasts")
+	return cmd
+}
+
+// retainer is what to open for an address.
+func (o parking) retainer(ctx context.Context, b *stack.Buyer, held api.HeldIPs, id market.RetainerID) (market.OpenRetainer, error) {
+	m := market.OpenRetainer{ID: id}
+	i := slices.IndexFunc(held.ParkPrices, func(p market.Price) bool { return o.denom == "" || p.Denom == o.denom })
+	if i < 0 {
+		return m, errors.New("the provider parks no addresses, or not in this denomination")
+	}
+	m.Price = held.ParkPrices[i]
+	if o.price != "" {
+		var err error
+		if m.Price, err = parsePrice(o.price); err != nil {
+			return m, err
+		}
+	}
+	params, err := b.Market.Params(ctx)
+	if err != nil {
+		return m, err
+	}
+	m.Deposit = market.Coin{Denom: m.Price.Denom, Amount: params.MinDeposits.Of(m.Price.Denom)}
+	if o.deposit != "" {
+		if m.Deposit, err = market.ParseCoin(o.deposit); err != nil {
+			return m, err
+		}
+	}
+	if o.blocks > 0 {
+		head, err := b.Market.Head(ctx)
+		if err != nil {
+			return m, err
+		}
+		m.ExpiresAt = head.Height + o.blocks
+	}
+	return m, nil
+}
+
+func (p *program) park(ctx context.Context, b *stack.Buyer, pr market.Provider, held api.HeldIPs, endpoint string, o parking) error {
+	id := market.RetainerID{Owner: b.Owner, Provider: pr.Owner, Kind: api.RetainerKind, Name: endpoint}
+	open, err := b.Market.Retainer(ctx, id)
+	if err != nil && !errors.Is(err, market.ErrNotFound) {
+		return err
+	}
+	if open.State != market.RetainerOpen {
+		m, err := o.retainer(ctx, b, held, id)
+		if err != nil {
+			return err
+		}
+		if _, err := b.Market.Submit(ctx, m); err != nil {
+			return err
+		}
+	}
+	gw, err := b.Dial(pr)
+	if err != nil {
+		return err
+	}
+	ip, err := gw.ParkIP(ctx, endpoint)
+	if err != nil {
+		return err
+	}
+	return p.print(heldIP{pr.Owner, ip}, "ENDPOINT\tADDRESS\tSTATE\tDEPLOYMENT\tRETAINED\tPROVIDER", heldRow(pr.Owner, ip))
+}
+
+func (p *program) ipReleaseCommand() *cobra.Command {
+	var provider string
+	cmd := &cobra.Command{
+		Use: "release ENDPOINT", Short: "End the keeping of an address", Args: cobra.ExactArgs(1),
+		Long: `Release ends the retainer. A parked address goes back to the provider after its
+cooling time; one that a lease has stays with it until it closes.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.atProvider(cmd.Context(), args[0], provider, func(ctx context.Context, b *stack.Buyer, pr market.Provider, _ api.HeldIPs) error {
+				gw, err := b.Dial(pr)
+				if err != nil {
+					return err
+				}
+				ip, err := gw.ReleaseIP(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return p.print(heldIP{pr.Owner, ip}, "ENDPOINT\tADDRESS\tSTATE\tDEPLOYMENT\tRETAINED\tPROVIDER", heldRow(pr.Owner, ip))
+			})
+		},
+	}
+	cmd.Flags().StringVar(&provider, "provider", "", "the provider that has the address; empty finds it")
+	return cmd
+}
+
+func (p *program) ipAllowCommand() *cobra.Command {
+	var provider string
+	cmd := &cobra.Command{
+		Use: "allow ENDPOINT PORT/PROTOCOL [PREFIX...]", Short: "Say which clients may reach a port of an address", Args: cobra.MinimumNArgs(2),
+		Long: `Allow limits a port to clients with addresses under the prefixes. It stays with
+the endpoint when services and deployments change. Without prefixes everybody may
+reach the port again.`,
+		Example: "  tenant ip allow web-ip 5432/tcp 198.51.100.0/24",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			limit, err := parseLimit(args[1], args[2:])
+			if err != nil {
+				return err
+			}
+			return p.atProvider(cmd.Context(), args[0], provider, func(ctx context.Context, b *stack.Buyer, pr market.Provider, _ api.HeldIPs) error {
+				gw, err := b.Dial(pr)
+				if err != nil {
+					return err
+				}
+				if err := gw.LimitSources(ctx, args[0], limit); err != nil {
+					return err
+				}
+				from := "everybody"
+				if len(limit.Sources) > 0 {
+					from = strings.Join(args[2:], " ")
+				}
+				return p.print(limit, fmt.Sprintf("%s %s\topen to %s", args[0], args[1], from))
+			})
+		},
+	}
+	cmd.Flags().StringVar(&provider, "provider", "", "the provider that has the address; empty finds it")
+	return cmd
+}
+
+// parseLimit reads a port as 53/udp and prefixes.
+func parseLimit(port string, prefixes []string) (api.SourceLimit, error) {
+	number, proto, ok := strings.Cut(port, "/")
+	n, err := strconv.ParseUint(number, 10, 16)
+	if !ok || err != nil || n == 0 {
+		return api.SourceLimit{}, fmt.Errorf("port %q: want a number and tcp or udp, as 443/tcp", port)
+	}
+	out := api.SourceLimit{Proto: strings.ToUpper(proto), ExternalPort: uint16(n), Sources: []netip.Prefix{}}
+	for _, text := range prefixes {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return out, err
+		}
+		out.Sources = append(out.Sources, prefix)
+	}
+	return out, nil
+}
