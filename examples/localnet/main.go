@@ -20,6 +20,7 @@ import (
 
 	"github.com/moorage-dev/moorage/cluster/runtime/runc"
 	"github.com/moorage-dev/moorage/examples/internal/console"
+	"github.com/moorage-dev/moorage/examples/internal/stack"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/market/chain/app"
 )
@@ -56,6 +57,7 @@ type options struct {
 	auditors  []string
 	exec      []string
 	verbose   bool
+	ips       stack.IPFlags
 }
 
 func command(stdout, stderr io.Writer) *cobra.Command {
@@ -113,6 +115,7 @@ after kill -9. Without it everything is temporary.`,
 	f.StringSliceVar(&o.attribute, "attribute", []string{"host=akash", "region=local"}, "facts the provider declares, as key=value")
 	f.StringSliceVar(&o.auditors, "auditor", defaultAuditors(), "auditors whose word for the provider stands from the beginning")
 	f.StringArrayVar(&o.exec, "exec", nil, "with --once: command to run in the container, a word per flag")
+	o.ips.Register(f)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print what the parts report, on standard error")
 	return cmd
 }

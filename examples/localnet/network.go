@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +17,7 @@ import (
 	"github.com/moorage-dev/moorage/examples/internal/console"
 	"github.com/moorage-dev/moorage/examples/internal/demo"
 	"github.com/moorage-dev/moorage/examples/internal/stack"
+	"github.com/moorage-dev/moorage/iplease"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/market/chain/app"
 	"github.com/moorage-dev/moorage/market/chain/client"
@@ -250,7 +252,11 @@ func (n *network) attributes() (market.Attributes, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(out, stack.StorageAttributes()...).Sorted(), nil
+	ips, err := n.o.ips.Parse(n.o.denoms)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(out, stack.StorageAttributes(), iplease.AttributesOf(ips.Pools)).Sorted(), nil
 }
 
 func (n *network) followHeights(ctx context.Context) error {
@@ -310,7 +316,12 @@ func (n *network) startProvider(ctx, alive context.Context) error {
 	if err != nil {
 		return err
 	}
+	ips, err := n.o.ips.Parse(n.o.denoms)
+	if err != nil {
+		return err
+	}
 	n.seller, err = stack.NewSeller(ctx, stack.SellerConfig{
+		IPs:    ips,
 		Market: n.provider, Home: filepath.Join(n.home, "provider"), Runtime: n.o.runtime,
 		Gateway: n.o.gateway, HTTP: n.o.http, Attributes: attributes, Pricer: pricer,
 		Observer: provider.ObserverFunc(n.observe), Logger: n.log,

@@ -119,6 +119,7 @@ type runOptions struct {
 	pricing, operator string
 	drain             bool
 	overcommit        map[string]int
+	ips                         stack.IPFlags
 }
 
 func (p *program) runCommand() *cobra.Command {
@@ -134,6 +135,7 @@ func (p *program) runCommand() *cobra.Command {
 	f.StringVar(&o.domain, "domain", "localhost", "domain under which deployed pages get names")
 	f.StringVar(&o.runtime, "runtime", "auto", "container runtime: auto, runc or docker")
 	f.StringSliceVar(&o.attributes, "attribute", []string{"host=akash"}, "facts the provider declares, as key=value")
+	o.ips.Register(f)
 	f.StringVar(&o.level, "log", "info", "what to log: debug, info, warn or error")
 	f.StringVar(&o.pricing, "pricing", "", "file with rates, a program or lists of tenants; none is the usual rates")
 	f.StringVar(&o.operator, "operator", "", "where the operator's door listens, for example 127.0.0.1:9464; it asks for no password")
@@ -161,6 +163,10 @@ func (p *program) run(ctx context.Context, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	ips, err := o.ips.Parse(denoms)
+	if err != nil {
+		return err
+	}
 	pricer, err := openPricing(o.pricing, denoms)
 	if err != nil {
 		return err
@@ -172,7 +178,7 @@ func (p *program) run(ctx context.Context, o runOptions) (err error) {
 	shown := metrics.New()
 	seller, err := stack.NewSeller(ctx, stack.SellerConfig{
 		Market: m, Home: p.home, Runtime: o.runtime, Gateway: o.gateway, HTTP: o.http,
-		PublicHost: o.host, Domain: o.domain, Pricer: pricer, Logger: log,
+		PublicHost: o.host, Domain: o.domain, Pricer: pricer, IPs: ips, Logger: log,
 		Attributes: append(attributes, stack.StorageAttributes()...).Sorted(),
 		Observer:   provider.Observers{shown, provider.ObserverFunc(func(e provider.Event) { logEvent(log, e) })},
 		Overcommit: over,

@@ -141,7 +141,7 @@ func leaseRows(l api.LeaseStatus) []string {
 			rows = append(rows, fmt.Sprintf("\t%s:%d → %d/%s", f.Host, f.ExternalPort, f.Port, strings.ToLower(f.Proto)))
 		}
 	}
-	return rows
+	return append(rows, ipRows(l)...)
 }
 
 func (p *program) updateCommand() *cobra.Command {

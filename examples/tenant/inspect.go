@@ -56,7 +56,7 @@ func collect[T any](list func(market.Page) ([]T, string, error)) ([]T, error) {
 
 func (p *program) statusCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "status DSEQ", Short: "Ask the providers how a deployment does", Args: cobra.ExactArgs(1),
+		Use: "status DSEQ", Aliases: []string{"lease-status"}, Short: "Ask the providers how a deployment does", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.withLeases(cmd.Context(), args[0], func(ctx context.Context, b *stack.Buyer, leases []market.LeaseID) error {
 				var all []api.LeaseStatus

@@ -96,7 +96,7 @@ providers, and shows what runs.
 		p.screenCommand(), p.createCommand(), p.bidsCommand(), p.leaseCommand(), p.sendManifestCommand(),
 		p.listCommand(), p.statusCommand(), p.balanceCommand(), p.providersCommand(),
 		p.logsCommand(), p.eventsCommand(), p.execCommand(), p.shellCommand(),
-		p.scaleCommand(), p.restartCommand(), p.migrateHostnamesCommand(),
+		p.scaleCommand(), p.restartCommand(), p.migrateHostnamesCommand(), p.migrateEndpointsCommand(), p.ipCommand(),
 		p.certificatesCommand(), p.tokenCommand(),
 		keycmd.New(keycmd.Options{
 			Dir: func() string { return filepath.Join(p.home, "keys") }, Backend: &p.backend, Stdin: stdin, JSON: &p.json,

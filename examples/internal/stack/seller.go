@@ -17,6 +17,7 @@ import (
 	"github.com/moorage-dev/moorage/cluster/fleet"
 	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/cluster/runtime/local"
+	"github.com/moorage-dev/moorage/iplease/layer2"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider"
 	"github.com/moorage-dev/moorage/provider/bidengine"
@@ -42,7 +43,9 @@ type SellerConfig struct {
 	Attributes market.Attributes
 	Pricer     bidengine.Pricer
 	Overcommit inventory.Overcommit
-	Observer   provider.Observer
+	// IPs says which addresses are leased.
+	IPs      IPConfig
+	Observer provider.Observer
 	// Software is what the gateway says of itself.
 	Software string
 	Logger   *slog.Logger
@@ -62,6 +65,7 @@ type Seller struct {
 	cert        tls.Certificate
 	hostURI     string
 	node        inventory.Node
+	announcer   *layer2.Announcer // nil when no addresses are leased
 }
 
 // NewSeller opens everything. Containers of an earlier run are found again. The
@@ -144,8 +148,13 @@ func (s *Seller) openProvider(cfg SellerConfig) (err error) {
 	if s.store, err = provider.OpenStore(cfg.Home); err != nil {
 		return err
 	}
+	var addresses *provider.Addresses
+	if s.announcer, addresses, err = openAddresses(cfg.IPs, cfg.Home, s.node.Name, cfg.Logger); err != nil {
+		return err
+	}
 	s.Provider, err = provider.New(provider.Config{
-		Market: cfg.Market, Cluster: s.cluster, Pricer: cfg.Pricer, Store: s.store,
+		Addresses: addresses,
+		Market:    cfg.Market, Cluster: s.cluster, Pricer: cfg.Pricer, Store: s.store,
 		HostURI: s.hostURI, Attributes: cfg.Attributes, Overcommit: cfg.Overcommit,
 		Observer: cfg.Observer, Logger: cfg.Logger.With("part", "provider"),
 	})
@@ -172,6 +181,9 @@ func (s *Seller) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.fleet.Run(ctx) })
 	g.Go(func() error { return s.Provider.Run(ctx) })
+	if s.announcer != nil {
+		g.Go(func() error { return s.announcer.Run(ctx) })
+	}
 	g.Go(func() error { return s.gateway.Serve(ctx, s.listener, s.cert) })
 	err := g.Wait()
 	if errors.Is(err, context.Canceled) {
@@ -206,6 +218,9 @@ func (s *Seller) Close(purge bool) error {
 	var err error
 	if s.listener != nil && s.gateway == nil {
 		err = errors.Join(err, s.listener.Close())
+	}
+	if s.announcer != nil {
+		err = errors.Join(err, s.announcer.Close())
 	}
 	if s.cluster != nil {
 		err = errors.Join(err, s.cluster.Close())

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -50,6 +51,9 @@ func run(args []string) error {
 	ended := make(chan error, 1)
 	go func() { ended <- server.ListenAndServe() }()
 	fmt.Printf("listening on %s, greeting %q\n", server.Addr, greeting)
+	if address := os.Getenv("UDP"); address != "" {
+		go func() { ended <- greet(address, greeting) }()
+	}
 	select {
 	case err := <-ended:
 		return err
@@ -62,6 +66,24 @@ func run(args []string) error {
 		return err
 	}
 	return nil
+}
+
+// greet answers every datagram with the greeting and the client's address.
+func greet(address, greeting string) error {
+	conn, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, 1500)
+	for {
+		_, from, err := conn.ReadFrom(buf)
+		if err != nil {
+			return err
+		}
+		if _, err := conn.WriteTo(fmt.Appendf(nil, "%s, %s\n", greeting, from), from); err != nil {
+			fmt.Println("udp:", err)
+		}
+	}
 }
 
 // ask gets a line from another service of the lease.
