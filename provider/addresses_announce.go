@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 
@@ -105,8 +106,10 @@ func (p *Provider) backends(ctx context.Context, lease market.LeaseID, c iplease
 			continue
 		}
 		for _, r := range s.Replicas {
-			if r.State == driver.Ready && r.Address.IsValid() {
-				out = append(out, ipdriver.Backend{Lease: lease, Service: s.Name, Replica: r.Index, Node: r.Node, Address: r.Address})
+			for _, at := range [...]netip.Addr{r.Address, r.Address6} {
+				if r.State == driver.Ready && at.IsValid() {
+					out = append(out, ipdriver.Backend{Lease: lease, Service: s.Name, Replica: r.Index, Node: r.Node, Address: at})
+				}
 			}
 		}
 	}

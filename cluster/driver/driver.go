@@ -207,8 +207,9 @@ type ReplicaStatus struct {
 	Reason   string
 	Restarts uint32
 	// Address is where the replica is on the lease's private network; invalid
-	// when it has none.
+	// when it has none. Address6 is its second address, of IPv6, if it has one.
 	Address   netip.Addr
+	Address6  netip.Addr
 	StartedAt time.Time
 }
 

@@ -68,7 +68,7 @@ func (f *Fleet) replicaStatus(s *agent.Service, slot agent.Slot, o agent.Observa
 	out := driver.ReplicaStatus{Index: slot.Index, Node: f.cfg.Node.Name, State: driver.Pending, Reason: "starting"}
 	current, last := find(s, slot, o)
 	if last != nil {
-		out.Restarts, out.Address, out.StartedAt = last.Restarts, last.Address, last.StartedAt
+		out.Restarts, out.Address, out.Address6, out.StartedAt = last.Restarts, last.Address, last.Address6, last.StartedAt
 	}
 	trouble, waits := o.Troubles[slot]
 	switch {

@@ -32,17 +32,18 @@ type separate struct {
 	gateway, pages string
 	image          string
 	node, provider *process
+	flags          []string // of the provider, besides the usual
 }
 
 // newSeparate starts node and provider and waits for both.
-func newSeparate(t *testing.T) *separate {
+func newSeparate(t *testing.T, providerFlags ...string) *separate {
 	t.Helper()
 	needContainers(t)
 	registry, err := demo.Start(t.Context(), t.TempDir(), "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, registry.Close()) })
 	s := &separate{
-		t: t, dir: t.TempDir(), grpc: freePort(t), gateway: freePort(t), pages: freePort(t), image: registry.Image(),
+		t: t, dir: t.TempDir(), grpc: freePort(t), gateway: freePort(t), pages: freePort(t), image: registry.Image(), flags: providerFlags,
 	}
 	s.tenant("keys", "add", "tenant")
 	s.run("provider", "--home", s.home("provider"), "keys", "add", "provider")
@@ -115,8 +116,8 @@ func (s *separate) startNode() {
 
 func (s *separate) startProvider() {
 	s.t.Helper()
-	s.provider = spawn(s.t, "provider", "--home", s.home("provider"), "--node", s.grpc, "run",
-		"--gateway", s.gateway, "--http", s.pages)
+	args := []string{"--home", s.home("provider"), "--node", s.grpc, "run", "--gateway", s.gateway, "--http", s.pages}
+	s.provider = spawn(s.t, "provider", append(args, s.flags...)...)
 	s.provider.await(`sells`)
 }
 

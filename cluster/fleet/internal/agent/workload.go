@@ -95,6 +95,7 @@ type Instance struct {
 	// Ready says that it can be sent clients, Leaving that it is being stopped.
 	Ready, Leaving bool
 	Address        netip.Addr
+	Address6       netip.Addr
 	// Restarts counts since the definition changed; failures since it last ran for
 	// long.
 	Restarts, failures uint32
@@ -229,7 +230,7 @@ func parse(c runtime.Container) (market.LeaseID, Instance, bool) {
 	return id, Instance{
 		Name: c.Name, Service: c.Labels[labelService], Index: uint32(number(labelReplica)),
 		Number: number(labelNumber), Hash: c.Labels[labelHash], Revision: number(labelRevision),
-		State: c.State, ExitCode: c.ExitCode, Reason: c.Reason, Address: c.Address,
+		State: c.State, ExitCode: c.ExitCode, Reason: c.Reason, Address: c.Address, Address6: c.Address6,
 		Restarts: uint32(number(labelRestarts)), failures: uint32(number(labelFailures)),
 		StartedAt: c.StartedAt, FinishedAt: c.FinishedAt,
 		volumes: strings.Fields(c.Labels[labelVolumes]),

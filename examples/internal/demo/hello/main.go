@@ -28,6 +28,10 @@ func run(args []string) error {
 	if len(args) > 0 && args[0] == "whoami" {
 		return whoami()
 	}
+	if len(args) > 1 && args[0] == "env" {
+		fmt.Println(os.Getenv(args[1]))
+		return nil
+	}
 	greeting := os.Getenv("GREETING")
 	if greeting == "" {
 		greeting = "Hello"

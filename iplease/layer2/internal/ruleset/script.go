@@ -41,6 +41,7 @@ func (t *Table) frame() string {
 		w("\tchain lead_%[1]s {\n\t\ttype nat hook %[1]s priority -101; policy accept;", hook)
 		w("\t\tip daddr . meta l4proto . th dport vmap @ports4\n\t\tip6 daddr . meta l4proto . th dport vmap @ports6\n\t}")
 		w("\tchain rest_%[1]s {\n\t\ttype filter hook %[1]s priority -90; policy accept;", hook)
+		w("\t\tct direction reply accept") // this host itself may be the client, from the address itself
 		w("\t\tip daddr @held4 goto refused\n\t\tip6 daddr @held6 goto refused\n\t}")
 	}
 	w("\tchain refused {\n\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } drop")
