@@ -119,7 +119,7 @@ type runOptions struct {
 	pricing, operator string
 	drain             bool
 	overcommit        map[string]int
-	ips                         stack.IPFlags
+	ips               stack.IPFlags
 }
 
 func (p *program) runCommand() *cobra.Command {
