@@ -174,7 +174,7 @@ func TestALocalnetIsDrivenFromTheCommandLine(t *testing.T) {
 	var deployment struct{ Deployment struct{ State string } }
 	s.into(&deployment, "query", "market", "deployment", net.Faucet, "7", "--grpc-addr", s.at)
 	assert.Contains(t, deployment.Deployment.State, "ACTIVE")
-	out := s.do("query", "market", "orders", "--owner", net.Faucet, "--state", "order-state-open", "--grpc-addr", s.at)
+	out := s.do("query", "market", "orders", "--owner", net.Faucet, "--state", "open", "--grpc-addr", s.at)
 	assert.Contains(t, out, "gseq: 1", "people get YAML")
 
 	out = s.do("grant", "close", other.Address, "7", "--from", "faucet", "--for", "1h", "--node", s.at)

@@ -32,7 +32,7 @@ type simulated struct {
 }
 
 // simulate runs blocks of about so many random messages of every module each,
-// half of them the market's, and looks at the invariants in every block.
+// most of them the market's, and looks at the invariants in every block.
 func simulate(t *testing.T, seed int64, blocks, perBlock int) simulated {
 	t.Helper()
 	require.NoError(t, ConfigureAddresses(DefaultAddressPrefix))
@@ -91,7 +91,7 @@ func simulatedBlocks(t *testing.T) int {
 
 func TestASimulatedChainKeepsItsInvariants(t *testing.T) {
 	blocks := simulatedBlocks(t)
-	a := simulate(t, 7, blocks, 60)
+	a := simulate(t, 7, blocks, 120)
 	t.Logf("%d blocks, messages of the market carried out: %v", a.LastBlockHeight(), a.traders.Done())
 	t.Logf("refused: %v", a.traders.Refused())
 	require.Equal(t, int64(blocks), a.LastBlockHeight())

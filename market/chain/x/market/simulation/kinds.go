@@ -16,8 +16,8 @@ type kind struct {
 func kinds() []kind {
 	return []kind{
 		{"CreateProvider", 20, func(w *world) market.Msg { return market.CreateProvider{Provider: w.provider()} }},
-		{"UpdateProvider", 5, func(w *world) market.Msg { return market.UpdateProvider{Provider: w.provider()} }},
-		{"DeleteProvider", 4, func(w *world) market.Msg { return market.DeleteProvider{Owner: w.someone()} }},
+		{"UpdateProvider", 5, (*world).update},
+		{"DeleteProvider", 4, func(w *world) market.Msg { return market.DeleteProvider{Owner: w.seller()} }},
 		{"CreateDeployment", 60, createDeployment},
 		{"UpdateDeployment", 5, updateDeployment},
 		{"DepositDeployment", 15, depositDeployment},
@@ -42,7 +42,7 @@ func kinds() []kind {
 			return market.CloseRetainer{ID: r.ID, By: pick(w, r.ID.Owner, r.ID.Provider)}
 		})},
 		{"SignAudit", 5, func(w *world) market.Msg {
-			id := market.AuditID{Provider: w.someone(), Auditor: w.someone()}
+			id := market.AuditID{Provider: w.seller(), Auditor: w.someone()}
 			return market.SignAudit{Audit: market.Audit{ID: id, Attributes: attributes(w)}}
 		}},
 		{"RevokeAudit", 5, revokeAudit},
@@ -99,6 +99,12 @@ func (w *world) provider() market.Provider {
 	return market.Provider{Owner: w.someone(), HostURI: "https://provider.example", Attributes: attributes(w)}
 }
 
+func (w *world) update() market.Msg {
+	p := w.provider()
+	p.Owner = w.seller()
+	return market.UpdateProvider{Provider: p}
+}
+
 func createDeployment(w *world) market.Msg {
 	// Numbers of which some are prefixes of others.
 	m := market.CreateDeployment{
@@ -153,7 +159,7 @@ func createBid(w *world) market.Msg {
 		return nil
 	}
 	m := market.CreateBid{
-		ID:      market.BidID{OrderID: o.ID, Provider: w.someone()},
+		ID:      market.BidID{OrderID: o.ID, Provider: w.seller()},
 		Deposit: market.NewCoin(w.denom(), 1+uint64(w.Intn(50))),
 	}
 	for _, u := range o.Spec.Units {
@@ -203,7 +209,7 @@ func scaleLease(w *world) market.Msg {
 
 func openRetainer(w *world) market.Msg {
 	m := market.OpenRetainer{
-		ID:    market.RetainerID{Owner: w.someone(), Provider: w.someone(), Kind: "address", Name: pick(w, "a", "ab", "b")},
+		ID:    market.RetainerID{Owner: w.someone(), Provider: w.seller(), Kind: "address", Name: pick(w, "a", "ab", "b")},
 		Price: w.price(), Deposit: w.money(),
 	}
 	if w.Intn(2) == 0 {
@@ -213,7 +219,8 @@ func openRetainer(w *world) market.Msg {
 }
 
 func revokeAudit(w *world) market.Msg {
-	if a, ok := one(w, func(p market.Page) ([]market.Audit, string, error) { return w.ListAudits(w.someone(), p) }); ok {
+	provider := w.seller()
+	if a, ok := one(w, func(p market.Page) ([]market.Audit, string, error) { return w.ListAudits(provider, p) }); ok {
 		return market.RevokeAudit{ID: a.ID}
 	}
 	return nil

@@ -86,7 +86,7 @@ func (*Module) GenerateGenesisState(s *sdkmodule.SimulationState) {
 // Bounds of what is simulated.
 const (
 	minDeposit = 100
-	// share makes the market some two thirds of what happens on a chain with the
+	// share makes the market most of what happens on a chain with the
 	// SDK's modules.
 	share      = 8
 	maxReclaim = 20

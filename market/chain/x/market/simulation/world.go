@@ -24,6 +24,14 @@ func (w *world) someone() market.Address {
 	return market.Address(w.accounts[w.Intn(len(w.accounts))].Address.String())
 }
 
+// seller is usually one who is registered as a provider.
+func (w *world) seller() market.Address {
+	if p, ok := one(w, w.ListProviders); ok && w.Intn(20) > 0 {
+		return p.Owner
+	}
+	return w.someone()
+}
+
 // account returns the account of an address; the zero account when it is not
 // one of the simulation.
 func (w *world) account(a market.Address) simtypes.Account {
@@ -82,12 +90,12 @@ func (w *world) group() (market.GroupID, bool) {
 
 func (w *world) bid(s market.BidState) (market.Bid, bool) {
 	return one(w, func(p market.Page) ([]market.Bid, string, error) {
-		return w.ListBids(market.BidFilter{Provider: w.someone(), State: s}, p)
+		return w.ListBids(market.BidFilter{Provider: w.seller(), State: s}, p)
 	})
 }
 
 func (w *world) lease() (market.Lease, bool) {
-	f := market.LeaseFilter{Provider: w.someone(), Live: w.Intn(10) > 0}
+	f := market.LeaseFilter{Provider: w.seller(), Live: w.Intn(10) > 0}
 	return one(w, func(p market.Page) ([]market.Lease, string, error) { return w.ListLeases(f, p) })
 }
 
