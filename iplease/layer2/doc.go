@@ -8,7 +8,9 @@
 // time. When it dies another takes over.
 //
 // Without [Config.Interface] the host is alone: addresses sit on a bridge of its
-// own, its kernel answers, and nothing is lost while the process is away.
+// own, its kernel answers, and nothing is lost while the process is away. The host
+// itself reaches them, its neighbours too by IPv4, and whoever has a route by this
+// host.
 //
 // # Who answers
 //

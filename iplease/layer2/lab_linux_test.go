@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -192,6 +193,9 @@ func newLab(tb testing.TB, n int) *lab {
 		h.address(tb, "eth0", hostAddr4(i).String()+"/24", fmt.Sprintf("2001:db8::%x/64", 0x11+i))
 		cable(tb, h.space, "work0", h.workload, "eth0")
 		h.bridge(tb, "work", "work0")
+		// With br_netfilter a packet goes back to the port it came from only in this
+		// mode: a replica that reaches itself by its leased address.
+		h.run(tb, "ip", "link", "set", "work0", "type", "bridge_slave", "hairpin", "on")
 		h.address(tb, "work", fmt.Sprintf("10.0.%d.1/24", i), fmt.Sprintf("fd00:0:0:%x::1/64", i))
 		l.hosts = append(l.hosts, h)
 	}
@@ -340,4 +344,46 @@ func (l *lab) seen(r replica, from netip.Addr) (netip.Addr, error) {
 	}
 	defer func() { _ = c.Close() }()
 	return netip.MustParseAddrPort(c.RemoteAddr().String()).Addr().Unmap(), nil
+}
+
+// from opens a connection in any namespace and returns the words of the answer.
+func (l *lab) from(s *space, network string, to netip.AddrPort) ([]string, error) {
+	var conn net.Conn
+	err := s.in(func() (err error) {
+		conn, err = net.DialTimeout(network, to.String(), 2*time.Second)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+	b := make([]byte, 256)
+	n, err := conn.Read(b)
+	return strings.Fields(string(b[:n])), err
+}
+
+// pages serves HTTP in the workload network of a host, at an address of each
+// family.
+func (l *lab) pages(tb testing.TB, h *machine) []netip.Addr {
+	tb.Helper()
+	l.next++
+	at := []netip.Addr{
+		netip.AddrFrom4([4]byte{10, 0, byte(h.number), byte(1 + l.next)}),
+		netip.MustParseAddr(fmt.Sprintf("fd00:0:0:%x::%x", h.number, 1+l.next)),
+	}
+	h.workload.address(tb, "eth0", at[0].String()+"/24", at[1].String()+"/64")
+	for _, a := range at {
+		var listener net.Listener
+		require.NoError(tb, h.workload.in(func() (err error) {
+			listener, err = net.Listen("tcp", netip.AddrPortFrom(a, 8080).String())
+			return err
+		}))
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = fmt.Fprintf(w, "a page for %s\n", netip.MustParseAddrPort(r.RemoteAddr).Addr().Unmap())
+		})}
+		tb.Cleanup(func() { _ = server.Close() })
+		go func() { _ = server.Serve(listener) }()
+	}
+	return at
 }

@@ -276,7 +276,7 @@ func (a *Announcer) step(ctx context.Context, p plane) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, c := range drop {
-		c.bound, c.yield = nil, false
+		c.bound, c.yield, c.contested = nil, false, ""
 		c.why = "another host is to take it"
 		a.touch(c.Claim)
 	}

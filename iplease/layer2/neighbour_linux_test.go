@@ -1,14 +1,19 @@
 package layer2_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
+	"testing"
 	"time"
 
 	"github.com/mdlayher/arp"
+	"github.com/mdlayher/ethernet"
 	"github.com/mdlayher/ndp"
+	"github.com/stretchr/testify/require"
 )
 
 // listening is how long the segment is listened to for answers.
@@ -99,5 +104,93 @@ func askNDP(ifi *net.Interface, a netip.Addr, macs map[string]bool) error {
 				}
 			}
 		}
+	}
+}
+
+// claims lets a client say to all that it has an address.
+func (l *lab) claims(t *testing.T, client int, a netip.Addr) {
+	t.Helper()
+	require.NoError(t, l.clients[client].in(func() error {
+		ifi, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		if a.Is4() {
+			c, err := arp.Dial(ifi)
+			if err != nil {
+				return err
+			}
+			p, err := arp.NewPacket(arp.OperationReply, ifi.HardwareAddr, a, ethernet.Broadcast, a)
+			return errors.Join(err, c.WriteTo(p, ethernet.Broadcast), c.Close())
+		}
+		c, _, err := ndp.Listen(ifi, ndp.Global)
+		if err != nil {
+			return err
+		}
+		return errors.Join(c.WriteTo(&ndp.NeighborAdvertisement{
+			Override: true, TargetAddress: a, Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: ifi.HardwareAddr}},
+		}, nil, netip.IPv6LinkLocalAllNodes()), c.Close())
+	}))
+}
+
+// hear listens on a client and returns what tells who said last that it has an
+// address.
+func (l *lab) hear(t *testing.T, client int, a netip.Addr) func() string {
+	t.Helper()
+	var mu sync.Mutex
+	last := ""
+	note := func(mac string) {
+		mu.Lock()
+		defer mu.Unlock()
+		last = mac
+	}
+	var closing func() error
+	require.NoError(t, l.clients[client].in(func() error {
+		ifi, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		if a.Is4() {
+			c, err := arp.Dial(ifi)
+			if err != nil {
+				return err
+			}
+			closing = c.Close
+			go func() {
+				for {
+					p, _, err := c.Read()
+					if err != nil {
+						return
+					}
+					if p.SenderIP == a {
+						note(p.SenderHardwareAddr.String())
+					}
+				}
+			}()
+			return nil
+		}
+		c, _, err := ndp.Listen(ifi, ndp.Global)
+		if err != nil {
+			return err
+		}
+		closing = c.Close
+		go func() {
+			for {
+				m, _, _, err := c.ReadFrom()
+				if err != nil {
+					return
+				}
+				if na, ok := m.(*ndp.NeighborAdvertisement); ok && na.TargetAddress == a {
+					note(na.Options[0].(*ndp.LinkLayerAddress).Addr.String())
+				}
+			}
+		}()
+		return nil
+	}))
+	context.AfterFunc(t.Context(), func() { _ = closing() })
+	return func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return last
 	}
 }

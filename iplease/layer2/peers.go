@@ -95,7 +95,7 @@ func (a *Announcer) tell(ctx context.Context, p *peer) (again bool) {
 	for id := range p.dirty {
 		if c := a.claims[id]; c != nil {
 			n := news{Entry: c.entry}
-			if c.bound != nil {
+			if c.bound != nil && a.alive() { // one that was frozen gives it up
 				h := c.holding()
 				n.Holding = &h
 			}

@@ -61,7 +61,7 @@ func openPlane(c Config, h hooks) (plane, error) {
 		}
 		p.out, p.wire = []string{c.Interface}, w
 	}
-	p.table = ruleset.New("moorage_ip_"+c.Instance, p.out)
+	p.table = ruleset.New("moorage_ip_"+c.Instance, p.out, p.local != nil)
 	return p, nil
 }
 

@@ -149,7 +149,7 @@ func (a *Announcer) refuses(c *claim, to string) bool {
 		live = append(live, to)
 	}
 	holders := a.holders(c.Claim)
-	if c.here() {
+	if c.here() && a.alive() {
 		holders = append(holders, a.cfg.Node)
 	}
 	return choose(c.Announcement, live, holders) == a.cfg.Node

@@ -9,7 +9,8 @@
 //     goes to one of the port's replicas, in turn, unless its source may not.
 //     The client's address stays.
 //   - prerouting and output, at -90: what still is for a held address has no port
-//     there and is refused. Neighbour discovery for it is answered elsewhere.
+//     there and is refused, but for replies to this host's own connections.
+//     Neighbour discovery for it is answered elsewhere.
 //   - postrouting, at 99, before others masquerade: connections of replicas that
 //     have egress leave from the leased address; those of a replica's own network
 //     to the leased address are masqueraded, or their replies would not come back
@@ -63,9 +64,10 @@ type facts struct {
 
 // Table is the rules of one announcer. It is not safe for concurrent use.
 type Table struct {
-	name string
-	out  []string
-	want map[netip.Addr]facts
+	name  string
+	out   []string
+	local bool
+	want  map[netip.Addr]facts
 	// have is what the kernel has; addresses whose want differs are in dirty.
 	have  map[netip.Addr]facts
 	dirty map[netip.Addr]bool
@@ -74,10 +76,11 @@ type Table struct {
 }
 
 // New makes a table without addresses. Connections of replicas with egress are
-// those that leave by the interfaces out.
-func New(name string, out []string) *Table {
+// those that leave by the interfaces out. Local says that the kernel has the
+// addresses, and needs neighbour discovery for them.
+func New(name string, out []string, local bool) *Table {
 	return &Table{
-		name: name, out: slices.Clone(out), want: map[netip.Addr]facts{}, have: map[netip.Addr]facts{},
+		name: name, out: slices.Clone(out), local: local, want: map[netip.Addr]facts{}, have: map[netip.Addr]facts{},
 		dirty: map[netip.Addr]bool{}, egress: map[netip.Addr]netip.Addr{},
 	}
 }

@@ -61,7 +61,7 @@ func six() ruleset.Binding {
 }
 
 func TestTheRulesAreThese(t *testing.T) {
-	table := ruleset.New("moorage_ip_test", []string{"eth0", "eth1"})
+	table := ruleset.New("moorage_ip_test", []string{"eth0", "eth1"}, false)
 	table.Set(six())
 	table.Set(four())
 	got := table.Whole()
@@ -84,7 +84,7 @@ func TestTheRulesAreThese(t *testing.T) {
 }
 
 func TestNothingChangedIsNothingToDo(t *testing.T) {
-	table := ruleset.New("moorage_ip_test", nil)
+	table := ruleset.New("moorage_ip_test", nil, false)
 	table.Set(four())
 	require.NotEmpty(t, table.Script())
 	table.Done()
@@ -93,7 +93,7 @@ func TestNothingChangedIsNothingToDo(t *testing.T) {
 }
 
 func TestAReplicaLeavesFromOneAddress(t *testing.T) {
-	table := ruleset.New("moorage_ip_test", []string{"eth0"})
+	table := ruleset.New("moorage_ip_test", []string{"eth0"}, false)
 	other := four()
 	other.Address = addr("203.0.113.8")
 	table.Set(four())
@@ -106,7 +106,7 @@ func TestAReplicaLeavesFromOneAddress(t *testing.T) {
 }
 
 func TestFlowsAreStaleThatTheRulesWouldNotMake(t *testing.T) {
-	table := ruleset.New("moorage_ip_test", nil)
+	table := ruleset.New("moorage_ip_test", nil, false)
 	table.Set(four())
 	ap := netip.MustParseAddrPort
 	const tcp, udp = 6, 17
@@ -158,7 +158,7 @@ func listed(tb testing.TB) string {
 // What a change leaves in the kernel is what the whole would be.
 func TestTheKernelTakesTheRulesAndEveryChange(t *testing.T) {
 	kernel(t)
-	table := ruleset.New("moorage_ip_test", []string{"eth0"})
+	table := ruleset.New("moorage_ip_test", []string{"eth0"}, false)
 	run := func(script string) {
 		t.Helper()
 		require.NoError(t, nft.Run(t.Context(), script))
