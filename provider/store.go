@@ -107,6 +107,10 @@ type Store interface {
 // ErrStoreLocked means that another process uses the store.
 var ErrStoreLocked = errors.New("provider: the store is in use by another process")
 
+// storeGather is how long a change waits for others, so that many bids at a time
+// cost one write to the disk.
+const storeGather = time.Millisecond
+
 // storeLockTimeout is how long to wait for another process to let go.
 const storeLockTimeout = time.Second
 
@@ -122,6 +126,7 @@ func OpenStore(dir string) (Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("provider: store: %s: %w", path, err)
 	}
+	db.MaxBatchDelay = storeGather
 	err = db.Update(func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucketIfNotExists(leaseBucket())
 		if err == nil {
@@ -142,7 +147,7 @@ type boltStore struct{ db *bbolt.DB }
 var _ Store = (*boltStore)(nil)
 
 func (s *boltStore) Save(records ...Record) error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
+	return s.db.Batch(func(tx *bbolt.Tx) error {
 		for _, r := range records {
 			value, err := json.Marshal(r)
 			if err != nil {
@@ -157,7 +162,7 @@ func (s *boltStore) Save(records ...Record) error {
 }
 
 func (s *boltStore) Remove(id market.LeaseID) error {
-	return s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(leaseBucket()).Delete([]byte(id.String())) })
+	return s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(leaseBucket()).Delete([]byte(id.String())) })
 }
 
 // Load skips nothing: a record that cannot be read is an error that names it.

@@ -52,6 +52,7 @@ type world struct {
 	cfg    Config
 	market *memmarket.Market
 	sites  []*site
+	made   int // blocks
 
 	mu    sync.Mutex // guards all below
 	calm  bool
@@ -146,6 +147,9 @@ func (w *world) play(ctx context.Context) (err error) {
 	return w.converges(ctx)
 }
 
+// calmBlocks is how often is checked once the faults have stopped.
+const calmBlocks = 10
+
 // lastBlocks is how long the end may take to be as it must: a provider may be
 // in the middle of looking at an order just when it is judged.
 const lastBlocks = 30
@@ -168,6 +172,10 @@ func (w *world) block(ctx context.Context) error {
 	time.Sleep(blockTime)
 	if err := w.market.Advance(1); err != nil {
 		return err
+	}
+	w.made++
+	if w.isCalm() && w.made%calmBlocks != 0 {
+		return nil
 	}
 	if err := w.market.Check(); err != nil {
 		return err
