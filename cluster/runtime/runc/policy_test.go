@@ -3,17 +3,13 @@
 package runc_test
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	goruntime "runtime"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -23,6 +19,7 @@ import (
 	"github.com/moorage-dev/moorage/cluster/runtime/runc"
 	"github.com/moorage-dev/moorage/netpolicy"
 	"github.com/moorage-dev/moorage/netpolicy/netpolicytest"
+	"github.com/moorage-dev/moorage/netpolicy/netpolicytest/realpackets"
 	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
@@ -183,39 +180,13 @@ func (s *street) ends() (inside, node, elsewhere []netpolicytest.End) {
 func (s *street) listen(t *testing.T) {
 	t.Helper()
 	inside, node, elsewhere := s.ends()
-	for _, e := range append(append(inside, node...), elsewhere...) {
-		for _, p := range ports() {
-			at := netip.AddrPortFrom(e.Address, p.Number).String()
-			require.NoError(t, s.at(e, func() error {
-				if p.Protocol == manifest.TCP {
-					l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", at)
-					if err == nil {
-						t.Cleanup(func() { _ = l.Close() })
-						go answer(l)
-					}
-					return err
-				}
-				c, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", at)
-				if err == nil {
-					t.Cleanup(func() { _ = c.Close() })
-					go echo(c)
-				}
-				return err
-			}), "%s %s", e, p)
-		}
-	}
+	stop, err := s.ground().Listen(t.Context(), append(append(inside, node...), elsewhere...), ports())
+	require.NoError(t, err)
+	t.Cleanup(stop)
 }
 
-// echo sends packets back.
-func echo(c net.PacketConn) {
-	buf := make([]byte, 64)
-	for {
-		n, from, err := c.ReadFrom(buf)
-		if err != nil {
-			return
-		}
-		_, _ = c.WriteTo(buf[:n], from)
-	}
+func (s *street) ground() *realpackets.Ground {
+	return &realpackets.Ground{World: s.world, Do: s.at}
 }
 
 // inside are packets between the containers of each lease.
@@ -259,66 +230,12 @@ func (s *street) each(from, to netpolicytest.End) []netpolicytest.Packet {
 	return out
 }
 
-// check sends every packet, many at a time.
+// check sends every packet.
 func (s *street) check(t *testing.T, packets []netpolicytest.Packet) {
 	t.Helper()
-	const atOnce, attempts = 96, 4
-	slots := make(chan struct{}, atOnce)
-	came := make([]error, len(packets))
-	var wg sync.WaitGroup
-	for i, p := range packets {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			// What must come through may take long on a busy machine; what must not is
-			// tried once.
-			for n := range attempts {
-				came[i] = s.send(t.Context(), p, time.Second<<n)
-				if came[i] == nil || !s.world.Evaluate(p).Allowed() {
-					break
-				}
-			}
-		})
-	}
-	wg.Wait()
-	allowed := 0
-	for i, p := range packets {
-		want := s.world.Evaluate(p)
-		assert.Equal(t, want.Allowed(), came[i] == nil, "%s: %v; %s", p, came[i], want)
-		if came[i] == nil {
-			allowed++
-		}
-	}
-	t.Logf("%d packets, %d came through", len(packets), allowed)
-	assert.Greater(t, allowed, len(packets)/20)
-	assert.Less(t, allowed, len(packets)*3/4)
-}
-
-// send opens a connection, or sends a packet and waits for it to come back.
-func (s *street) send(ctx context.Context, p netpolicytest.Packet, patience time.Duration) error {
-	d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: p.From.Address.AsSlice()}}
-	if p.Port.Protocol == manifest.UDP {
-		d.LocalAddr = &net.UDPAddr{IP: p.From.Address.AsSlice()}
-	}
-	if p.From.Role == netpolicy.Node {
-		d.LocalAddr = nil // whichever the host takes
-	}
-	return s.at(p.From, func() error {
-		c, err := d.DialContext(ctx, strings.ToLower(string(p.Port.Protocol)), netip.AddrPortFrom(p.To.Address, p.Port.Number).String())
-		if err != nil {
-			return err
-		}
-		defer func() { _ = c.Close() }()
-		if p.Port.Protocol == manifest.TCP {
-			return nil
-		}
-		if _, err := c.Write([]byte("hello")); err != nil {
-			return err
-		}
-		if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			return err
-		}
-		_, err = c.Read(make([]byte, 64))
-		return err
-	})
+	r := s.ground().Check(t.Context(), packets)
+	assert.Empty(t, r.Wrong)
+	t.Logf("%d packets, %d came through", r.Sent, r.Came)
+	assert.Greater(t, r.Came, r.Sent/20)
+	assert.Less(t, r.Came, r.Sent*3/4)
 }
