@@ -96,8 +96,7 @@ func (p Params) Validate() error {
 		return bad("want at least one denomination for deployments and for bids")
 	case p.MaxBids == 0 || p.MaxBids > MaxCount:
 		return bad("max_bids must be 1 to %d", MaxCount)
-	case !within(p.OrderLifetimeBlocks, MaxBlocks) || !within(p.GraceBlocks, MaxBlocks) ||
-		!within(p.ScaleBlocks, MaxBlocks) || !within(p.MaxReclaimBlocks, MaxBlocks):
+	case outside(p.OrderLifetimeBlocks) || outside(p.GraceBlocks) || outside(p.ScaleBlocks) || outside(p.MaxReclaimBlocks):
 		return bad("block counts must be 0 to %d", MaxBlocks)
 	case p.FeePerMyriad > MaxMyriad:
 		return bad("fee_per_myriad must be at most %d", MaxMyriad)
@@ -115,7 +114,8 @@ func (p Params) Validate() error {
 	return p.Limits.validate()
 }
 
-func within(n, most int64) bool { return n >= 0 && n <= most }
+// outside reports whether n is no number of blocks.
+func outside(n int64) bool { return n < 0 || n > MaxBlocks }
 
 func (l Limits) validate() error {
 	for _, n := range []uint32{

@@ -224,7 +224,7 @@ func (c *checker) running(l market.Lease, b market.Bid, p market.Payment) {
 // looked at where it ends.
 func (c *checker) retainers() {
 	for _, r := range c.g.Retainers {
-		if r.State.Terminal() && !(r.Funds.IsZero() && r.Balance.IsZero()) {
+		if r.State.Terminal() && (!r.Funds.IsZero() || !r.Balance.IsZero()) {
 			c.fault("retainer %s is closed and holds %s and %s", r.ID, r.Funds, r.Balance)
 		}
 		if due := lease.LoadRetainer(r).Retainer().DueAt; due != r.DueAt {

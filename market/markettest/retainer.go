@@ -152,7 +152,7 @@ func retainersAreListed(r *run) {
 	r.wantIDs("those of a provider", list(market.RetainerFilter{Provider: p.Address()}), sorted(web, webb)...)
 	r.wantIDs("open ones of a provider", list(market.RetainerFilter{Provider: p.Address(), State: market.RetainerOpen}), webb.ID.String())
 	r.wantIDs("closed ones of a provider", list(market.RetainerFilter{Provider: p.Address(), State: market.RetainerClosed}), web.ID.String())
-	r.wantIDs("those of another kind", list(market.RetainerFilter{Owner: a.Address(), Kind: "addres"}))
+	r.wantIDs("those of another kind", list(market.RetainerFilter{Owner: a.Address(), Kind: "addresses"}))
 	r.wantIDs("those of the kind", list(market.RetainerFilter{Provider: q.Address(), Kind: "address"}), far.ID.String())
 	_, _, err := a.Retainers(r.ctx, market.RetainerFilter{Owner: a.Address()}, market.Page{Token: "!"})
 	r.want(errors.Is(err, market.ErrInvalid), "a token that is none: error %v, want ErrInvalid", err)

@@ -38,7 +38,11 @@ func TestScalingChangesCountAndPriceOrSaysWhyNot(t *testing.T) {
 		ended := make(chan error, 2)
 		go func() { ended <- p.Run(ctx) }()
 		go func() { ended <- m.Run(ctx, time.Second) }()
-		defer func() { cancel(); <-ended; <-ended }()
+		defer func() {
+			cancel()
+			assert.NoError(t, <-ended)
+			assert.NoError(t, <-ended)
+		}()
 
 		compiled, err := sdl.Compile([]byte(document), sdl.Options{})
 		require.NoError(t, err)
