@@ -13,7 +13,8 @@ import (
 // bound ends early, with a token.
 const MaxScan = 10_000
 
-// maxTokenLength bounds a page token: the longest key has two addresses.
+// maxTokenLength bounds a page token: the longest key has three addresses, a kind
+// and a name.
 const maxTokenLength = 1024
 
 // listing says how to read one list: where its keys are and which rows count.

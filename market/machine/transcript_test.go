@@ -2,9 +2,11 @@ package machine_test
 
 import (
 	"bytes"
+	"crypto/elliptic"
 	"errors"
 	"flag"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -101,6 +103,8 @@ func (s *session) run(args []string) string {
 		s.blocks(func() { require.NoError(s.t, s.market.Advance(n)) })
 	case "show":
 		s.show(args[1])
+	case "show-registry":
+		s.showRegistry()
 	case "show-retainer":
 		s.showRetainer(args[1])
 	case "owns":
@@ -176,6 +180,14 @@ func (s *session) msg(cmd string, args []string) market.Msg {
 		return market.CreateProvider{Provider: market.Provider{Owner: market.Address(args[0]), HostURI: "https://" + args[0] + ".example", Attributes: attributes(args[1:])}}
 	case "sign-audit":
 		return market.SignAudit{Audit: market.Audit{ID: market.AuditID{Provider: market.Address(args[0]), Auditor: market.Address(args[1])}, Attributes: attributes(args[2:])}}
+	case "update-provider":
+		return market.UpdateProvider{Provider: market.Provider{Owner: market.Address(args[0]), HostURI: args[1]}}
+	case "revoke-audit":
+		return market.RevokeAudit{ID: market.AuditID{Provider: market.Address(args[0]), Auditor: market.Address(args[1])}}
+	case "create-certificate":
+		return s.createCertificate(args)
+	case "revoke-certificate":
+		return market.RevokeCertificate{ID: market.CertificateID{Owner: market.Address(args[0]), Serial: args[1]}}
 	case "delete-provider":
 		return market.DeleteProvider{Owner: market.Address(args[0])}
 	case "create-deployment":
@@ -234,6 +246,18 @@ func (s *session) standingMsg(cmd string, args []string) market.Msg {
 	}
 	s.t.Fatalf("no command %q", cmd)
 	return nil
+}
+
+// createCertificate reads "owner name serial hours": a certificate of a name that
+// is valid for so many hours from the beginning of the market on.
+func (s *session) createCertificate(args []string) market.Msg {
+	c := certTemplate()
+	c.Subject.CommonName = args[1]
+	c.SerialNumber = big.NewInt(s.number(args[2]))
+	c.NotBefore = time.Unix(1_700_000_000, 0).Add(-time.Hour)
+	c.NotAfter = time.Unix(1_700_000_000, 0).Add(time.Duration(s.number(args[3])) * time.Hour)
+	k := ecKey(s.t, elliptic.P256())
+	return market.CreateCertificate{Owner: market.Address(args[0]), DER: signCert(s.t, c, k, k)}
 }
 
 // scaleLease reads "bid unit=count… [max=price] [hash=n]".
@@ -321,6 +345,21 @@ func (s *session) retainer(text string) market.RetainerID {
 	id, err := market.ParseRetainerID(text)
 	require.NoError(s.t, err)
 	return id
+}
+
+// showRegistry prints providers, audits and certificates.
+func (s *session) showRegistry() {
+	g, err := s.market.Export()
+	require.NoError(s.t, err)
+	for _, p := range g.Providers {
+		fmt.Fprintf(&s.out, "     provider    %s %s %v since %d\n", p.Owner, p.HostURI, p.Attributes, p.CreatedAt)
+	}
+	for _, a := range g.Audits {
+		fmt.Fprintf(&s.out, "     audit       %s %v\n", a.ID, a.Attributes)
+	}
+	for _, c := range g.Certificates {
+		fmt.Fprintf(&s.out, "     certificate %s %s\n", c.ID, c.State)
+	}
 }
 
 func (s *session) showRetainer(text string) {
