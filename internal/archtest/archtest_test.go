@@ -86,6 +86,7 @@ var allowed = []struct {
 	{"cluster/inventory", []string{module + "/market", module + "/sdl/manifest"}, "placement is pure"},
 	{"cluster/driver", []string{module + "/market", module + "/sdl/manifest", module + "/cluster/inventory", module + "/netpolicy"},
 		"the author of a driver implements values and interfaces"},
+	{"iplease", []string{module + "/market"}, "who has which address is decided anywhere"},
 	{"iplease/driver", []string{module + "/market", module + "/iplease"}, "the author of an announcer implements values and interfaces"},
 }
 

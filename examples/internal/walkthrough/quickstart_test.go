@@ -15,11 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTheQuickstartWorksAsWritten runs the commands of docs/quickstart.md in one
-// shell, as somebody who copies them would.
-func TestTheQuickstartWorksAsWritten(t *testing.T) {
+// follow runs the commands of a page of docs in one shell, as somebody who copies
+// them would, and returns what they print.
+func follow(t *testing.T, page string) string {
+	t.Helper()
 	needContainers(t)
-	text, err := os.ReadFile(filepath.Join(root(), "docs", "quickstart.md"))
+	text, err := os.ReadFile(filepath.Join(root(), "docs", page))
 	require.NoError(t, err)
 	var script strings.Builder
 	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(text, -1) {
@@ -34,10 +35,26 @@ func TestTheQuickstartWorksAsWritten(t *testing.T) {
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
+	return string(out)
+}
+
+func TestTheQuickstartWorksAsWritten(t *testing.T) {
+	out := follow(t, "quickstart.md")
 	for _, want := range []string{
 		"chain moorage-1", "state ready", "2.59152uact/block", "Hello from a leased container",
 		"Hello again from a leased container", "Seccomp:\t2", "closed at height",
 	} {
-		assert.Contains(t, string(out), want)
+		assert.Contains(t, out, want)
+	}
+}
+
+func TestTheWalkOfALeasedAddressWorksAsWritten(t *testing.T) {
+	out := follow(t, "iplease.md")
+	t.Log(out)
+	for _, want := range []string{
+		"Blue from a leased container", "Blue, ", "withheld: held by deployment 1", "Green from a leased container", "Green, ",
+		"moved to deployment 2", "parked", "closed at height",
+	} {
+		assert.Contains(t, out, want)
 	}
 }
