@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -39,6 +40,14 @@ type IPConfig struct {
 	Interface  string
 	ParkPrices []market.Price
 	Egress     bool
+}
+
+// ipv6 reports whether a pool has IPv6 addresses: the containers that they lead to
+// then need some of their own.
+func (c IPConfig) ipv6() bool {
+	return slices.ContainsFunc(c.Pools, func(p iplease.Pool) bool {
+		return slices.ContainsFunc(p.Ranges, func(r iplease.Range) bool { return r.First.Is6() })
+	})
 }
 
 // Parse reads the flags.

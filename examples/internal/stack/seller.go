@@ -96,7 +96,7 @@ func (s *Seller) open(ctx context.Context, cfg SellerConfig) error {
 
 // openCluster opens runtime, fleet and the portable cluster over it.
 func (s *Seller) openCluster(ctx context.Context, cfg SellerConfig) (err error) {
-	if s.runtime, s.runtimeName, err = OpenRuntime(cfg.Runtime, filepath.Join(cfg.Home, "runtime"), cfg.Logger.With("part", "runtime")); err != nil {
+	if s.runtime, s.runtimeName, err = OpenRuntime(cfg.Runtime, filepath.Join(cfg.Home, "runtime"), cfg.IPs.ipv6(), cfg.Logger.With("part", "runtime")); err != nil {
 		return err
 	}
 	s.fleet, err = fleet.New(fleet.Config{
