@@ -235,8 +235,22 @@ func (t Table) remove(w *writer, n *Network) {
 
 // exitName names the chain of an egress by its content, so that equal ones share it.
 func exitName(e *netpolicy.Egress) string {
+	const usual = 2048
+	text := make([]byte, 0, usual)
+	for _, a := range e.Resolvers {
+		text = append(a.AppendTo(text), ' ')
+	}
+	for _, p := range e.ResolverPorts {
+		text = append(strconv.AppendUint(text, uint64(p), 10), ' ')
+	}
+	for _, list := range [][]netip.Prefix{e.Own, e.Open, e.Denied} {
+		text = append(text, '/')
+		for _, p := range list {
+			text = append(p.AppendTo(text), ' ')
+		}
+	}
 	h := fnv.New64a()
-	fmt.Fprint(h, e.Resolvers, e.ResolverPorts, e.Own, e.Open, e.Denied)
+	_, _ = h.Write(text)
 	return fmt.Sprintf("exit_%016x", h.Sum64())
 }
 
