@@ -1,7 +1,6 @@
 package kubetest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -142,13 +141,3 @@ func (c *Component) signal(s syscall.Signal) error {
 
 // Log returns the file that the program writes to.
 func (c *Component) Log() string { return c.log }
-
-// capture feeds a command and collects what it prints.
-func capture(cmd *exec.Cmd, input []byte) *bytes.Buffer {
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if input != nil {
-		cmd.Stdin = bytes.NewReader(input)
-	}
-	return &out
-}

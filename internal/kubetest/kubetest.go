@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -50,6 +53,8 @@ type Cluster struct {
 	config     *rest.Config
 	kubeconfig string
 	client     kubernetes.Interface
+	// registry takes the images for a cluster that was there before: host and path.
+	registry string
 	// m is nil for a cluster that was there before the test.
 	m *machine
 }
@@ -78,6 +83,17 @@ func New(ctx context.Context, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w\n%s", err, m.tails()), m.close(context.WithoutCancel(ctx)))
 	}
+	return c, nil
+}
+
+// Connect uses a cluster that is there already; registry, which may be "", takes
+// the images of [Cluster.Push].
+func Connect(kubeconfig, registry string) (*Cluster, error) {
+	c, err := connect(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	c.registry = registry
 	return c, nil
 }
 
@@ -206,15 +222,28 @@ func (c *Cluster) KillNode(n int) error {
 	return c.m.killNode(n)
 }
 
-// Push puts an image into the registry that the nodes see and returns the
-// reference that they pull; tag is like "guest:1".
-func (c *Cluster) Push(ctx context.Context, tag string, image v1.Image) (string, error) {
-	if c.m == nil {
-		return "", ErrNotOurs
+// Push puts an image into a registry that the nodes see and returns the reference
+// that they pull; tag is like "guest:1".
+func (c *Cluster) Push(ctx context.Context, tag string, image v1.Image) (ref string, err error) {
+	switch {
+	case c.m != nil:
+		ref, err = c.m.push(ctx, tag, image)
+	case c.registry != "":
+		ref = c.registry + "/" + tag
+		err = pushTo(ctx, ref, image, remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	default:
+		err = fmt.Errorf("no registry: name one with -kube.registry: %w", ErrNotOurs)
 	}
-	ref, err := c.m.push(ctx, tag, image)
 	if err != nil {
 		return "", fmt.Errorf("kubetest: push %s: %w", tag, err)
 	}
 	return ref, nil
+}
+
+func pushTo(ctx context.Context, ref string, image v1.Image, options ...remote.Option) error {
+	parsed, err := name.ParseReference(ref)
+	if err != nil {
+		return err
+	}
+	return remote.Write(parsed, image, append(options, remote.WithContext(ctx))...)
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/vishvananda/netlink"
@@ -236,16 +235,10 @@ func (m *machine) metallb() ([]byte, error) {
 }
 
 func (m *machine) push(ctx context.Context, tag string, image v1.Image) (string, error) {
-	ref, err := name.ParseReference(registryHost() + "/" + tag)
-	if err != nil {
-		return "", err
-	}
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		return m.nodes[0].dial(ctx, network, address)
-	}}
+	transport := &http.Transport{DialContext: m.nodes[0].dial}
 	defer transport.CloseIdleConnections()
-	err = remote.Write(ref, image, remote.WithContext(ctx), remote.WithTransport(transport))
-	return ref.String(), err
+	ref := registryHost() + "/" + tag
+	return ref, pushTo(ctx, ref, image, remote.WithTransport(transport))
 }
 
 // close ends and removes everything, however far the start came.

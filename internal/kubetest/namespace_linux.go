@@ -1,10 +1,8 @@
 package kubetest
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -44,9 +42,12 @@ func newNamespace(dir, name string) (*namespace, error) {
 	return n, nil
 }
 
-// do runs f on a thread inside the namespace. What f starts (a process, a
-// socket) stays inside.
+// do runs f on a thread inside the namespace; that of this process when n is nil.
+// What f starts (a process, a socket) stays inside.
 func (n *namespace) do(f func() error) error {
+	if n == nil {
+		return f()
+	}
 	return onThread(func() error {
 		if err := netns.Set(n.handle); err != nil {
 			return err
@@ -84,23 +85,6 @@ func up(name string) error {
 		return err
 	}
 	return netlink.LinkSetUp(link)
-}
-
-// dial connects from inside the namespace; address is numeric.
-func (n *namespace) dial(ctx context.Context, network, address string) (c net.Conn, err error) {
-	err = n.do(func() error {
-		c, err = (&net.Dialer{}).DialContext(ctx, network, address)
-		return err
-	})
-	return c, err
-}
-
-func (n *namespace) listen(ctx context.Context, network, address string) (l net.Listener, err error) {
-	err = n.do(func() error {
-		l, err = (&net.ListenConfig{}).Listen(ctx, network, address)
-		return err
-	})
-	return l, err
 }
 
 func (n *namespace) sysctl(values map[string]string) error {

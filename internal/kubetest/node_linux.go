@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 )
-
-func nodeName(n int) string { return "node-" + strconv.Itoa(n) }
 
 // node lists containerd, kubelet and kube-proxy of a node, in the order of
 // starting, after writing what they read.

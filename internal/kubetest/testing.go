@@ -52,6 +52,7 @@ type Shared struct {
 
 	once     sync.Once
 	existing *bool
+	registry *string
 	cluster  *Cluster
 	err      error
 	failed   bool
@@ -63,11 +64,14 @@ type Shared struct {
 //
 //	func TestMain(m *testing.M) { os.Exit(kubetest.Main(m, &shared)) }
 //
-// It adds the flag -kube.existing: use the cluster of KUBECONFIG instead.
+// It adds two flags. With -kube.existing the tests use the cluster of KUBECONFIG
+// as it is; with -kube.registry=host/path they push their images there. Tests that
+// need a cluster of our own say so with [Cluster.Own].
 func Main(m *testing.M, shared ...*Shared) int {
 	existing := flag.Bool("kube.existing", false, "run against the cluster of KUBECONFIG instead of one of our own")
+	registry := flag.String("kube.registry", "", "with -kube.existing: where images are pushed to, and pulled from by the nodes")
 	for _, s := range shared {
-		s.existing = existing
+		s.existing, s.registry = existing, registry
 	}
 	code := m.Run()
 	for _, s := range shared {
@@ -90,7 +94,7 @@ func (s *Shared) Get(tb testing.TB) *Cluster {
 	}
 	s.once.Do(func() {
 		if *s.existing {
-			s.cluster, s.err = connect(os.Getenv("KUBECONFIG"))
+			s.cluster, s.err = Connect(os.Getenv("KUBECONFIG"), *s.registry)
 			return
 		}
 		s.cluster, s.err = New(context.Background(), s.Options)
@@ -105,6 +109,15 @@ func (s *Shared) Get(tb testing.TB) *Cluster {
 		}
 	})
 	return s.cluster
+}
+
+// Own skips a test, by name and reason, unless the cluster is one of our own: it
+// kills programs, looks at nodes from inside or needs what options install.
+func (c *Cluster) Own(tb testing.TB) {
+	tb.Helper()
+	if c.m == nil {
+		tb.Skip("this needs a cluster of our own: run it without -kube.existing")
+	}
 }
 
 func (s *Shared) close() error {

@@ -109,6 +109,7 @@ func eventually(t *testing.T, from *kubetest.Net, address, url string) string {
 
 func TestAWorkloadAnswersByNameAndFromOutside(t *testing.T) {
 	c := shared.Get(t)
+	c.Own(t)
 	lan, err := c.Lan()
 	require.NoError(t, err)
 	const port = 30080
@@ -125,6 +126,7 @@ func TestAWorkloadAnswersByNameAndFromOutside(t *testing.T) {
 
 func TestKilledProgramsComeBack(t *testing.T) {
 	c := shared.Get(t)
+	c.Own(t)
 	for _, name := range []string{"kube-apiserver", "node-1/kubelet", "kube-controller-manager", "etcd"} {
 		p, err := c.Component(name)
 		require.NoError(t, err)
@@ -143,6 +145,7 @@ func TestKilledProgramsComeBack(t *testing.T) {
 
 func TestAFrozenServerAnswersNothingAndThenGoesOn(t *testing.T) {
 	c := shared.Get(t)
+	c.Own(t)
 	p, err := c.Component("kube-apiserver")
 	require.NoError(t, err)
 	require.NoError(t, p.Freeze())
@@ -205,6 +208,7 @@ func ready(n *corev1.Node) corev1.ConditionStatus {
 
 func TestVolumesAreMadeByClass(t *testing.T) {
 	c := shared.Get(t)
+	c.Own(t)
 	image := guestImage(t, c)
 	require.NoError(t, c.Apply(t.Context(), fmt.Appendf(nil, `
 apiVersion: v1
