@@ -95,6 +95,17 @@ func (t *Table) Retained() []Claim {
 	return out
 }
 
+// Kept counts the parked claims of a tenant that are as a selection asks: an order
+// of the tenant may do with them.
+func (t *Table) Kept(owner market.Address, s Selection) (n int) {
+	for c := range t.retained {
+		if c.state == Parked && c.id.Owner == owner && c.satisfies(s) {
+			n++
+		}
+	}
+	return n
+}
+
 // SetSources limits who may reach a port of a claim; nil lifts the limit. It holds
 // for the port whatever service has it, also if none has it yet, and as long as
 // the tenant has the claim. The error wraps [market.ErrNotFound] or

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/iplease"
@@ -34,48 +35,52 @@ func (p *Provider) announce(ctx context.Context, id market.LeaseID) error {
 // syncClaim has the announcer do for a claim what the table says.
 func (p *Provider) syncClaim(ctx context.Context, id iplease.ClaimID) error {
 	defer p.addresses.claims.lock(id)()
-	return p.announceClaim(ctx, id)
+	_, err := p.announceClaim(ctx, id)
+	return err
 }
 
-// announceClaim is syncClaim for whoever has locked the claim.
-func (p *Provider) announceClaim(ctx context.Context, id iplease.ClaimID) error {
+// announceClaim is syncClaim for whoever has locked the claim. It returns how long
+// the announcer took to lead the ports elsewhere, 0 when nothing had to change.
+func (p *Provider) announceClaim(ctx context.Context, id iplease.ClaimID) (time.Duration, error) {
 	b := p.addresses
 	c := b.claim(id)
 	seen, err := b.cfg.Announcer.Status(ctx, id)
 	known := err == nil
 	if err != nil && !errors.Is(err, ipdriver.ErrNotFound) {
-		return fmt.Errorf("provider: address %s: %w", id, err)
+		return 0, fmt.Errorf("provider: address %s: %w", id, err)
 	}
 	if c.State != iplease.Bound {
 		if known {
 			err = b.cfg.Announcer.Withdraw(ctx, id)
 		}
 		if known && err != nil {
-			return fmt.Errorf("provider: address %s: withdraw: %w", id, err)
+			return 0, fmt.Errorf("provider: address %s: withdraw: %w", id, err)
 		}
 		b.look(func(*iplease.Table) { delete(b.announced, id) })
-		return nil
+		return 0, nil
 	}
 	want, err := p.announcement(ctx, c)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	b.mu.Lock()
 	have := b.announced[id]
 	b.mu.Unlock()
 	want.Revision = have.Revision
 	if known && seen.Revision == have.Revision && reflect.DeepEqual(have, want) {
-		return nil
+		return 0, nil
 	}
 	want.Revision = max(c.Revision, have.Revision+1, seen.Revision+1)
+	began := time.Now()
 	if err := b.cfg.Announcer.Apply(ctx, want); err != nil {
-		return fmt.Errorf("provider: address %s: announce: %w", id, err)
+		return 0, fmt.Errorf("provider: address %s: announce: %w", id, err)
 	}
+	took := time.Since(began)
 	b.look(func(*iplease.Table) { b.announced[id] = want })
 	for _, lease := range c.Leases() {
 		p.bell.ring(lease)
 	}
-	return nil
+	return took, nil
 }
 
 // announcement is what is to be announced for a bound claim.

@@ -124,7 +124,7 @@ func (p *Provider) releaseAddresses(ctx context.Context, id market.LeaseID) erro
 	var had []iplease.Claim
 	err := b.change(func(t *iplease.Table) {
 		for _, c := range append(t.HeldBy(id.DeploymentID), t.Moving()...) {
-			if slices.Contains(c.Leases(), id) || c.Migration != nil {
+			if slices.Contains(c.Leases(), id) || c.Migration != nil && c.ID.Owner == id.Owner {
 				had = append(had, c)
 			}
 		}

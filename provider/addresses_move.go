@@ -118,8 +118,8 @@ func (p *Provider) switchEndpoint(ctx context.Context, id iplease.ClaimID, out a
 		out.Rule, out.Detail = addressRule(refused), refused.Error()
 		return out, nil
 	}
-	began := time.Now()
-	if err := p.announceClaim(ctx, id); err != nil {
+	took, err := p.announceClaim(ctx, id)
+	if err != nil {
 		p.cfg.Logger.Warn("an address could not be moved and goes back", "claim", id, "err", err)
 		out.Rule, out.Detail = api.RuleEndpointAnnounce, "the address could not be announced for the new deployment; it is where it was"
 		if err := b.change(func(t *iplease.Table) { _ = t.Rollback(id) }); err != nil {
@@ -128,9 +128,10 @@ func (p *Provider) switchEndpoint(ctx context.Context, id iplease.ClaimID, out a
 		// It may have been carried out all the same: say where it leads now.
 		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
 		defer cancel()
-		return out, p.announceClaim(back, id)
+		_, err := p.announceClaim(back, id)
+		return out, err
 	}
-	out.GapMicros = time.Since(began).Microseconds()
+	out.GapMicros = took.Microseconds()
 	out.Moved = true
 	return out, b.change(func(t *iplease.Table) { _ = t.Confirm(id) })
 }
@@ -187,7 +188,7 @@ func (p *Provider) finishMoveLocked(ctx context.Context, id iplease.ClaimID) err
 	case m.Phase == iplease.Prepared:
 		return b.change(func(t *iplease.Table) { _ = t.Rollback(id) })
 	default:
-		if err := p.announceClaim(ctx, id); err != nil {
+		if _, err := p.announceClaim(ctx, id); err != nil {
 			return err
 		}
 		for _, d := range []market.DeploymentID{m.From, m.To} {

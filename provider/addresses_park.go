@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/moorage-dev/moorage/iplease"
+	ipdriver "github.com/moorage-dev/moorage/iplease/driver"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider/gateway"
 	"github.com/moorage-dev/moorage/provider/gateway/api"
@@ -197,6 +198,9 @@ func (p *Provider) LimitSources(ctx context.Context, owner market.Address, name 
 	c, err := p.held(owner, name)
 	if err != nil {
 		return err
+	}
+	if can, ok := p.addresses.cfg.Announcer.(ipdriver.SourceFilterer); !ok || can.CanFilterSources() != nil {
+		return fmt.Errorf("provider: this network cannot hold a port to some clients: %w", errors.ErrUnsupported)
 	}
 	var proto iplease.Protocol
 	if err := proto.UnmarshalText([]byte(limit.Proto)); err != nil {

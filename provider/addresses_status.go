@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/moorage-dev/moorage/iplease"
 	ipdriver "github.com/moorage-dev/moorage/iplease/driver"
@@ -38,6 +39,26 @@ func (p *Provider) addPorts(ctx context.Context, out *api.LeasedIP, c iplease.Cl
 	slices.SortStableFunc(out.Ports, func(a, b api.LeasedPort) int {
 		return cmp.Or(cmp.Compare(a.ExternalPort, b.ExternalPort), cmp.Compare(a.Proto, b.Proto), a.Address.Compare(b.Address))
 	})
+}
+
+// addressDifferences tells which endpoints are not as before.
+func addressDifferences(before, after api.LeaseStatus, now time.Time) []api.Event {
+	var out []api.Event
+	for _, ip := range after.IPs {
+		i := slices.IndexFunc(before.IPs, func(old api.LeasedIP) bool { return old.Endpoint == ip.Endpoint })
+		if i >= 0 && before.IPs[i].State == ip.State && before.IPs[i].Reason == ip.Reason && slices.Equal(before.IPs[i].Addresses, ip.Addresses) {
+			continue
+		}
+		e := api.Event{Time: now, Kind: api.EventAddressChanged, State: string(ip.State), Message: "endpoint " + ip.Endpoint}
+		for _, a := range ip.Addresses {
+			e.Message += " " + a.String()
+		}
+		if ip.Reason != "" {
+			e.Message += ": " + ip.Reason
+		}
+		out = append(out, e)
+	}
+	return out
 }
 
 // observed puts in what the announcer sees of a port.

@@ -248,6 +248,51 @@ func TestAParkedAddressWaitsForALaterLease(t *testing.T) {
 	})
 }
 
+func TestAFullProviderTakesBackATenantWhoseAddressItKeeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, l := newWorld(t, memcluster.Config{}), newLAN(myIP)
+		w.start(l.lease)
+		firstID, first := w.deployIP(ipPlan(t, "V=1", "my-ip"))
+		_, err := w.market.Client(theTenant).Submit(t.Context(), market.OpenRetainer{
+			ID:    market.RetainerID{Owner: theTenant, Provider: theProvider, Kind: api.RetainerKind, Name: "my-ip"},
+			Price: market.Price{Denom: "uact", AmountPerBlock: market.NewDecimal(2)}, Deposit: market.NewCoin("uact", 5_000_000),
+		})
+		require.NoError(t, err)
+		eventually(t, "it will be kept", func() bool { return w.status(first).IPs[0].Retained })
+		require.NoError(t, w.tenant.Close(t.Context(), firstID))
+		eventually(t, "closed", func() bool { return len(w.saw(provider.EventLeaseClosed)) == 1 })
+		_, second := w.deployIP(ipPlan(t, "V=2", "my-ip"))
+		eventually(t, "the same address", func() bool { return l.leads(myIP, iplease.TCP, 80) == second })
+	})
+}
+
+func TestFollowersHearOfTheirAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, l := newWorld(t, memcluster.Config{}), newLAN(myIP, "203.0.113.8")
+		w.start(l.lease)
+		_, first := w.deployIP(ipPlan(t, "V=1", "my-ip"))
+		_, second := w.deployIP(ipPlan(t, "V=2", "my-ip"))
+		ctx, cancel := context.WithCancel(t.Context())
+		var heard []string
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for e, err := range w.provider().Events(ctx, first) {
+				if err == nil && e.Kind == api.EventAddressChanged {
+					heard = append(heard, e.State)
+				}
+			}
+		}()
+		time.Sleep(time.Minute) // virtual
+		_, err := w.provider().MigrateEndpoints(t.Context(), second, []string{"my-ip"})
+		require.NoError(t, err)
+		time.Sleep(time.Minute) // virtual
+		cancel()
+		<-done
+		assert.Equal(t, []string{"bound", "withheld"}, heard)
+	})
+}
+
 func TestSourcesHoldAlsoAfterAnUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, l := newWorld(t, memcluster.Config{}), newLAN(myIP)

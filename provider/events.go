@@ -112,6 +112,7 @@ func differences(before, after api.LeaseStatus, now time.Time) []api.Event {
 			out = append(out, api.Event{Time: now, Kind: api.EventServiceChanged, Service: s.Name, State: s.State, Message: s.Reason})
 		}
 	}
+	out = append(out, addressDifferences(before, after, now)...)
 	return out
 }
 

@@ -306,6 +306,7 @@ const (
 	EventServiceChanged   = "service-changed"
 	EventClosing          = "closing"
 	EventFundsChanged     = "funds-changed"
+	EventAddressChanged   = "address-changed"
 	EventNotice           = "notice"
 	EventScaleAnswered    = "scale-answered"
 )
