@@ -158,11 +158,14 @@ func (l *lab) probe(to netip.AddrPort) *probe {
 // until waits for an answer of a replica.
 func (p *probe) until(t *testing.T, replica string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return slices.ContainsFunc(p.answers, func(s stamp) bool { return s.replica == replica })
-	}, patience, 5*time.Millisecond, "no answer of %s", replica)
+	require.Eventually(t, func() bool { return p.heard(replica) }, patience, 5*time.Millisecond, "no answer of %s", replica)
+}
+
+// heard reports whether a replica has answered.
+func (p *probe) heard(replica string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.answers, func(s stamp) bool { return s.replica == replica })
 }
 
 // gap ends the probe and returns the longest time without an answer, and how many
