@@ -222,7 +222,10 @@ func (a *Announcer) inTouch() bool {
 	if slices.Contains(a.cfg.Peers, a.cfg.Listen) {
 		others--
 	}
-	return len(a.peers) >= others || !time.Now().Before(a.settled)
+	if len(a.peers) >= others {
+		a.settled = time.Time{} // whoever goes now is missed, not waited for
+	}
+	return !time.Now().Before(a.settled)
 }
 
 // tick does what time does.
