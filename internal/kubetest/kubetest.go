@@ -209,6 +209,15 @@ func (c *Cluster) Component(name string) (*Component, error) {
 	return nil, fmt.Errorf("kubetest: no component %q", name)
 }
 
+// Processes returns the numbers of everything that runs for the cluster, pods
+// included; nil when it is not ours.
+func (c *Cluster) Processes() []int {
+	if c.m == nil {
+		return nil
+	}
+	return c.m.processes()
+}
+
 // KillNode ends a node as a power cut would: its programs and pods are gone and
 // its link is down, all at once. It does not come back; node 1 has the control
 // plane and cannot be killed.

@@ -273,6 +273,8 @@ func (m *machine) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+func (m *machine) processes() []int { return m.groups.members("") }
+
 func (m *machine) killNode(n int) error {
 	errs := []error{m.lan.do(func() error {
 		link, err := netlink.LinkByName(nodeLink(n))

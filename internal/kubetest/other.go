@@ -25,6 +25,7 @@ type machine struct {
 func startMachine(context.Context, Options) (*machine, error) { return nil, errors.ErrUnsupported }
 
 func (*machine) close(context.Context) error        { return errors.ErrUnsupported }
+func (*machine) processes() []int                   { return nil }
 func (*machine) killNode(int) error                 { return errors.ErrUnsupported }
 func (*machine) definitions(string) ([]byte, error) { return nil, errors.ErrUnsupported }
 func (*machine) metallb() ([]byte, error)           { return nil, errors.ErrUnsupported }

@@ -26,13 +26,6 @@ import (
 	"github.com/moorage-dev/moorage/market"
 )
 
-func lease(t *testing.T, text string) market.LeaseID {
-	t.Helper()
-	id, err := market.ParseLeaseID(text)
-	require.NoError(t, err)
-	return id
-}
-
 // claimAt is a claim with TCP and UDP on port 80 for a service of a lease.
 func claimAt(t *testing.T, name string, addresses ...netip.Addr) driver.Announcement {
 	t.Helper()

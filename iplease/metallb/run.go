@@ -134,7 +134,8 @@ func (a *Announcer) next(ctx context.Context, queue workqueue.TypedRateLimitingI
 func (a *Announcer) mend(ctx context.Context, text string) error {
 	id, err := iplease.ParseClaimID(text)
 	if err != nil {
-		return nil //nolint:nilerr // somebody has spoilt an annotation; there is nothing to go by
+		a.cfg.Log.Warn("a Service names no claim", "annotation", text)
+		return nil
 	}
 	a.applying.Lock()
 	defer a.applying.Unlock()
@@ -172,9 +173,12 @@ func (a *Announcer) Watch(ctx context.Context) iter.Seq2[iplease.ClaimID, error]
 				return
 			}
 		}
-		for text := range changes {
-			id, err := iplease.ParseClaimID(text)
-			if err == nil && !yield(id, nil) {
+		for text, err := range changes {
+			if err != nil {
+				yield(iplease.ClaimID{}, err)
+				return
+			}
+			if id, err := iplease.ParseClaimID(text); err == nil && !yield(id, nil) {
 				return
 			}
 		}
