@@ -254,7 +254,7 @@ func (p *Provider) judge(ctx context.Context, lease market.Lease, kind TroubleKi
 		return false, err
 	}
 	patience := p.patience(r.Trouble.Kind)
-	if patience < 0 {
+	if patience < 0 || lease.State != market.LeaseActive { // an end that is on the way is not hurried
 		return false, nil
 	}
 	if left := patience - now.Sub(r.Trouble.Since); left > 0 {

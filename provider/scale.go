@@ -125,10 +125,11 @@ func (p *Provider) judgeScale(ask market.Scale, order market.Order, r Record, no
 	p.mu.Lock()
 	draining := p.draining
 	p.mu.Unlock()
-	if draining.on && !reflect.DeepEqual(widest(order.Spec, ask.Counts).Units, order.Spec.Units) {
+	more := !reflect.DeepEqual(widest(order.Spec, ask.Counts).Units, order.Spec.Units)
+	if more && draining.on {
 		return []bidengine.Reason{{Code: bidengine.Draining, Detail: "the provider takes no further replicas at present: " + draining.notice}}
 	}
-	if !oneKindPerUnit(r.Placement) {
+	if more && !oneKindPerUnit(r.Placement) {
 		return []bidengine.Reason{{Code: ScaleCards, Detail: "there is no room with the cards that the price was made for"}}
 	}
 	if ask.Hash != (market.Hash{}) || r.Revision == 0 {

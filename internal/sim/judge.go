@@ -60,7 +60,31 @@ func (s *site) judge(ctx context.Context) error {
 				id, status.Phase, status.Reason, status.Revision, st.State, st.Revision)
 		}
 	}
+	if err := s.judgeAccepted(ctx); err != nil {
+		return err
+	}
 	return s.judgePromises(ctx, leases)
+}
+
+// judgeAccepted checks that no lease was ended for want of a manifest that had
+// been accepted.
+func (s *site) judgeAccepted(ctx context.Context) error {
+	c := s.w.market.Client(s.address)
+	list := func(p market.Page) ([]market.Lease, string, error) {
+		return c.Leases(ctx, market.LeaseFilter{Provider: s.address, State: market.LeaseClosed}, p)
+	}
+	for l, err := range market.All(list) {
+		if err != nil {
+			return err
+		}
+		s.w.mu.Lock()
+		taken := s.w.accepted[acceptance{l.ID.DeploymentID, s.address}]
+		s.w.mu.Unlock()
+		if taken && l.Reason == market.ReasonManifestTimeout {
+			return fmt.Errorf("lease %s was closed for want of the manifest that had been accepted", l.ID)
+		}
+	}
+	return nil
 }
 
 // judgeReplicas checks that as many replicas run as the lease is for.

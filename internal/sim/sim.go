@@ -35,6 +35,9 @@ type Config struct {
 	Tenants, Providers int
 	// FaultPercent is how often each kind of fault strikes, 0 to 100.
 	FaultPercent int
+	// Change may change a provider's configuration, to see that what is broken is
+	// noticed. nil changes nothing.
+	Change func(*provider.Config)
 }
 
 // Settle is how many blocks pass without faults before the end is judged: more
@@ -59,6 +62,14 @@ type world struct {
 	stats Stats
 	// odd counts for how many blocks something has not been as it should.
 	odd map[string]int
+	// accepted are the deployments whose manifests a provider has accepted.
+	accepted map[acceptance]bool
+}
+
+// acceptance is a manifest that a provider has taken.
+type acceptance struct {
+	id market.DeploymentID
+	by market.Address
 }
 
 // Stats count what happened, so that a simulation in which nothing happened is
@@ -93,7 +104,7 @@ type site struct {
 // Run plays one simulation. Call it inside a testing/synctest bubble: it waits
 // for virtual time. The error names what broke, with the block.
 func Run(ctx context.Context, cfg Config) (Stats, error) {
-	w := &world{cfg: cfg, odd: map[string]int{}}
+	w := &world{cfg: cfg, odd: map[string]int{}, accepted: map[acceptance]bool{}}
 	balances := map[market.Address]market.Coins{}
 	rich := market.Coins{market.NewCoin("uact", funds)}
 	for i := range cfg.Tenants {
@@ -355,7 +366,7 @@ func (s *site) start(ctx context.Context) error {
 	}
 	runCtx, cancel := context.WithCancel(ctx)
 	crash := providertest.NewCrasher(s.crashAt(), s.w.draw(2, s.address, "after") == 0, cancel)
-	p, err := provider.New(provider.Config{
+	cfg := provider.Config{
 		Market:  crash.Market(loseEvents{s.w.market.FaultyClient(s.address, s.w.faults(s.address)), s.w}),
 		Cluster: crash.Cluster(c), Store: crash.Store(s.store),
 		HostURI: "https://" + string(s.address) + ".test",
@@ -365,7 +376,11 @@ func (s *site) start(ctx context.Context) error {
 		}),
 		ManifestTimeout: time.Minute, BidTimeout: time.Minute, UnhealthyTimeout: 5 * time.Minute, PendingTimeout: 8 * time.Minute,
 		WithdrawEvery: 2 * time.Minute, WithdrawBefore: time.Minute, ResyncEvery: time.Minute, BidWorkers: 16,
-	})
+	}
+	if s.w.cfg.Change != nil {
+		s.w.cfg.Change(&cfg)
+	}
+	p, err := provider.New(cfg)
 	if err != nil {
 		cancel()
 		return errors.Join(err, c.Close())
@@ -466,7 +481,13 @@ func (d door) PutManifest(ctx context.Context, id market.DeploymentID, m manifes
 	if err != nil {
 		return err
 	}
-	return p.PutManifest(ctx, id, m)
+	err = p.PutManifest(ctx, id, m)
+	if err == nil {
+		d.site.w.mu.Lock()
+		defer d.site.w.mu.Unlock()
+		d.site.w.accepted[acceptance{id, d.site.address}] = true
+	}
+	return err
 }
 
 // LeaseStatus implements [tenant.Gateway].
