@@ -2,17 +2,33 @@ package main
 
 import (
 	"encoding/json"
-
-	"github.com/spf13/cobra"
+	"fmt"
+	"os"
+	"path/filepath"
 
 	genutiltypes "github.com/cosmos/cosmos-sdk/x/genutil/types"
+	"github.com/spf13/cobra"
 
 	"github.com/moorage-dev/moorage/market/chain/node"
 )
 
 // homeCommands work on the home of a node that is not running.
 func (p *program) homeCommands() []*cobra.Command {
-	return []*cobra.Command{p.exportCommand(), p.joinCommand(), p.checkCommand()}
+	return []*cobra.Command{p.genesisCommand(), p.exportCommand(), p.joinCommand(), p.checkCommand()}
+}
+
+func (p *program) genesisCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "genesis", Short: "Print what the chain began with, to give it to nodes that join", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			raw, err := os.ReadFile(filepath.Join(p.home, "config", "genesis.json"))
+			if err != nil {
+				return fmt.Errorf("no chain in %s: make one with \"node init\": %w", p.home, err)
+			}
+			_, err = cmd.OutOrStdout().Write(raw)
+			return err
+		},
+	}
 }
 
 func (p *program) exportCommand() *cobra.Command {

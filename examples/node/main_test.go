@@ -207,6 +207,7 @@ func TestAHomeIsMadeRunCheckedAndExported(t *testing.T) {
 	s.into(&alice, "keys", "add", "alice")
 	var made struct{ Genesis string }
 	s.into(&made, "init", "--chain-id", "made-1", "--account", alice.Address+"=5uakt", "--denoms", "uakt")
+	assert.Contains(t, s.do("genesis"), `"chain_id": "made-1"`)
 	_, err := s.try("export")
 	require.ErrorContains(t, err, "no block")
 	_, stop := s.background("peers name it", "start", "--grpc", "127.0.0.1:0", "--block-time", "50ms", "--check-every", "1")

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"cosmossdk.io/core/appmodule"
 	abci "github.com/cometbft/cometbft/abci/types"
@@ -80,6 +81,9 @@ type App struct {
 	keepers  keepers
 	modules  *module.Manager
 	basics   module.BasicManager
+	// committing is closed when the commit that is under way has ended; nil when
+	// there is none.
+	committing atomic.Pointer[chan struct{}]
 }
 
 // New makes the application over a database and loads its newest state. The

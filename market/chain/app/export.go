@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
-	cmttypes "github.com/cometbft/cometbft/types"
 	genutiltypes "github.com/cosmos/cosmos-sdk/x/genutil/types"
 	"github.com/cosmos/cosmos-sdk/x/staking"
 )
@@ -36,7 +35,7 @@ func (a *App) Export(chainID string) (out *genutiltypes.AppGenesis, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("app: export: validators: %w", err)
 	}
-	params := cmttypes.ConsensusParamsFromProto(a.GetConsensusParams(ctx))
+	params := consensusParams(a.GetConsensusParams(ctx))
 	return &genutiltypes.AppGenesis{
 		AppName: Name, AppVersion: appVersion, ChainID: chainID, InitialHeight: height + 1, AppState: raw,
 		Consensus: &genutiltypes.ConsensusGenesis{Validators: validators, Params: &params},

@@ -96,6 +96,12 @@ func TestADelegateDepositsUpToALimit(t *testing.T) {
 	before, err := r.owner.Balances(t.Context(), r.owner.Address())
 	require.NoError(t, err)
 	require.NoError(t, r.deposit(1, 300_000))
+	for b, err := range r.owner.Watch(t.Context(), r.w.chain.Height()) {
+		require.NoError(t, err)
+		require.Len(t, b.Events, 1, "what a delegate does is told as if the owner had done it")
+		assert.Equal(t, r.id(1), b.Events[0].ID.DeploymentID)
+		break
+	}
 	requireRule(t, r.deposit(1, 100_001), "grant-spend-limit")
 	requireRule(t, r.deposit(2, 50_001), "grant-spend-limit")
 	requireRule(t, r.deposit(3, 1), "grant-deployment")

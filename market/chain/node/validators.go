@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 
 	dbm "github.com/cosmos/cosmos-db"
@@ -22,6 +23,9 @@ const MaxValidators = 50
 func Validators(dir string, n int, c Config) ([]Config, error) {
 	if n < 1 || n > MaxValidators {
 		return nil, fmt.Errorf("node: %d validators: want 1 to %d", n, MaxValidators)
+	}
+	if _, err := os.Stat(filepath.Join(dir, fmt.Sprint(n))); err == nil {
+		return nil, fmt.Errorf("node: %s holds a chain of more than %d validators: start as many as before, or choose another folder", dir, n)
 	}
 	out, ids, err := prepare(dir, n, c)
 	if err != nil {

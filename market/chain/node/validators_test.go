@@ -88,3 +88,20 @@ func TestFourValidatorsAgreeWhenOneIsKilled(t *testing.T) {
 	}
 	assert.Len(t, hashes, 1, "one state, whoever is asked")
 }
+
+func TestValidatorsOfAFolderStayAsMany(t *testing.T) {
+	dir := t.TempDir()
+	c := node.Config{Genesis: genesis("many-1"), GRPCAddress: "127.0.0.1:0"}
+	first, err := node.Validators(dir, 3, c)
+	require.NoError(t, err)
+	require.Len(t, first, 3)
+	assert.Empty(t, first[1].GRPCAddress, "the servers are the first's")
+	assert.Len(t, first[2].Peers, 2)
+	_, err = node.Validators(dir, 2, c)
+	require.ErrorContains(t, err, "more than 2")
+	again, err := node.Validators(dir, 3, c)
+	require.NoError(t, err)
+	assert.Equal(t, first[0].Home, again[0].Home)
+	_, err = node.Validators(dir, 0, c)
+	require.ErrorContains(t, err, "want 1 to")
+}
