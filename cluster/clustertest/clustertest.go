@@ -163,7 +163,7 @@ func Run(t *testing.T, h Harness) {
 // Cases returns all cases, in the order in which they are best read.
 func Cases() []Case {
 	return slices.Concat(lifeCases(), argumentCases(), statusCases(), reopenCases(), watchCases(),
-		logCases(), execCases(), networkCases(), addressCases(), volumeCases(), closeCases())
+		logCases(), execCases(), networkCases(), addressCases(), volumeCases(), updateCases(), closeCases())
 }
 
 // abilityCase checks that what is claimed is there.

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/moorage-dev/moorage/cluster/clustertest"
@@ -73,5 +72,3 @@ func (r *rig) deleteNamespaces(ctx context.Context, instance string) error {
 	}
 	return nil
 }
-
-var _ = require.NoError

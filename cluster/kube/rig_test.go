@@ -19,6 +19,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/moorage-dev/moorage/cluster/driver"
@@ -39,11 +41,14 @@ const node = "192.168.77.11"
 type rig struct {
 	*kubetest.Cluster
 	guest string
+	// limited has the rights of the ClusterRole and no others. All drivers of the
+	// tests use it.
+	limited *rest.Config
 }
 
-var guest struct {
+var theRig struct {
 	once sync.Once
-	ref  string
+	rig  *rig
 	err  error
 }
 
@@ -51,11 +56,44 @@ var guest struct {
 func cluster(tb testing.TB) *rig {
 	tb.Helper()
 	c := shared.Get(tb)
-	guest.once.Do(func() {
-		guest.ref, guest.err = pushGuest(c)
+	theRig.once.Do(func() {
+		theRig.rig = &rig{Cluster: c}
+		if theRig.rig.guest, theRig.err = pushGuest(c); theRig.err == nil {
+			theRig.rig.limited, theRig.err = limit(context.Background(), c)
+		}
 	})
-	require.NoError(tb, guest.err)
-	return &rig{c, guest.ref}
+	require.NoError(tb, theRig.err)
+	return theRig.rig
+}
+
+// limit makes an account with the rights of the ClusterRole.
+func limit(ctx context.Context, c *kubetest.Cluster) (*rest.Config, error) {
+	objects := append(kube.ClusterRole(), []byte(`
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: moorage-system}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: provider, namespace: moorage-system}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: moorage-kube}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: moorage-kube}
+subjects: [{kind: ServiceAccount, name: provider, namespace: moorage-system}]
+`)...)
+	if err := c.Apply(ctx, objects); err != nil {
+		return nil, err
+	}
+	token, err := c.Client().CoreV1().ServiceAccounts("moorage-system").CreateToken(ctx, "provider", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, err
+	}
+	cfg := rest.AnonymousClientConfig(c.Config())
+	cfg.BearerToken = token.Status.Token
+	return cfg, nil
 }
 
 func pushGuest(c *kubetest.Cluster) (string, error) {
@@ -79,7 +117,7 @@ func pushGuest(c *kubetest.Cluster) (string, error) {
 // config is for quick tests on the shared cluster.
 func (r *rig) config(instance string) kube.Config {
 	return kube.Config{
-		REST: r.Config(), Instance: instance, PublicHost: node, Domain: instance + ".test",
+		REST: r.limited, Instance: instance, PublicHost: node, Domain: instance + ".test",
 		Router: kube.Router{Ingress: kubetest.RouterClass}, PullPolicy: "IfNotPresent",
 		StorageBytes: map[string]uint64{"default": 10 << 30, "beta2": 10 << 30},
 		DrainSeconds: 1, GraceSeconds: 5, SplitLogs: true,

@@ -30,6 +30,8 @@ type mutant struct {
 	logs   func(context.Context, market.LeaseID, driver.LogOptions) iter.Seq2[driver.LogLine, error]
 	exec   func(context.Context, market.LeaseID, driver.Exec) (int, error)
 	close  func() error
+
+	hostnameOwner func(context.Context, string) (market.LeaseID, error)
 }
 
 func (m *mutant) Apply(ctx context.Context, w driver.Workload) error {
@@ -88,6 +90,13 @@ func (m *mutant) Exec(ctx context.Context, id market.LeaseID, x driver.Exec) (in
 	return m.Driver.Exec(ctx, id, x)
 }
 
+func (m *mutant) HostnameOwner(ctx context.Context, name string) (market.LeaseID, error) {
+	if m.hostnameOwner != nil {
+		return m.hostnameOwner(ctx, name)
+	}
+	return m.Driver.HostnameOwner(ctx, name)
+}
+
 func (m *mutant) Close() error {
 	if m.close != nil {
 		return m.close()
@@ -103,7 +112,7 @@ type fault struct {
 }
 
 func faults() []fault {
-	return slices.Concat(lifeFaults(), argumentFaults(), streamFaults(), addressFaults(), closeFaults())
+	return slices.Concat(lifeFaults(), argumentFaults(), streamFaults(), addressFaults(), closeFaults(), updateFaults())
 }
 
 func caseNamed(t *testing.T, name string) clustertest.Case {
@@ -138,6 +147,7 @@ func TestEveryMutantIsCaughtByTheExpectedCase(t *testing.T) {
 func untested() []string {
 	return []string{
 		"abilities are as claimed", "image that does not exist", "container that ends", "persistent volume",
+		"update that cannot run", "log of a container that ended",
 	}
 }
 

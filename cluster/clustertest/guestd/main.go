@@ -1,5 +1,6 @@
 // Command guestd is the program that the conformance suite runs in real
-// containers; see package guest. It needs nothing but a kernel: build it with
+// containers; see package guest, and one more command:
+// size prints the size of its terminal whenever it changes. It needs nothing but a kernel: build it with
 // CGO_ENABLED=0 and make an image whose entrypoint it is.
 package main
 
@@ -26,6 +27,9 @@ func main() {
 		<-term
 		close(stop)
 	}()
+	if len(os.Args) == 2 && os.Args[1] == "size" {
+		os.Exit(size()) //nolint:forbidigo // this is a program
+	}
 	hostname, _ := os.Hostname()
 	os.Exit(guest.Main( //nolint:forbidigo // this is a program
 		context.Background(), guest.Process{
