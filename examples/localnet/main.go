@@ -58,6 +58,9 @@ type options struct {
 	exec      []string
 	verbose   bool
 	ips       stack.IPFlags
+	kube      stack.KubeFlags
+	image     string
+	host      string
 }
 
 func command(stdout, stderr io.Writer) *cobra.Command {
@@ -75,7 +78,8 @@ after kill -9. Without it everything is temporary.`,
 		Example: `  localnet                          # the bundled hello-world, until Ctrl-C
   localnet --once                   # the whole cycle, with a balance sheet
   localnet my-app.yaml              # a document of your own
-  localnet --home ~/.moorage        # keep everything`,
+  localnet --home ~/.moorage        # keep everything
+  localnet --cluster kube --kube-ingress nginx --http 192.0.2.7:80 --image registry.example/hello:1`,
 		Args:          cobra.MaximumNArgs(1),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -107,10 +111,13 @@ after kill -9. Without it everything is temporary.`,
 	f.StringSliceVar(&o.denoms, "denoms", []string{"uact", "uakt"}, "denominations that the market settles in")
 	f.Uint64Var(&o.funds, "funds", 100_000_000, "what the tenant owns at the beginning, of each denomination")
 	f.StringVar(&o.deposit, "deposit", "", "what to put into escrow, as 5000000uact; empty is the least the market takes")
-	f.StringVar(&o.http, "http", "127.0.0.1:8080", "where deployed web pages are served; port 0 picks a free one")
+	f.StringVar(&o.http, "http", "127.0.0.1:8080", "where deployed web pages are served; port 0 picks a free one; with --cluster kube where its router is reached")
 	f.StringVar(&o.gateway, "gateway", "127.0.0.1:0", "where the provider's gateway listens")
 	f.StringVar(&o.grpc, "grpc", "", "serve the chain's gRPC here, for examples/tenant; empty does not")
 	f.StringVar(&o.rpc, "rpc", "", "serve CometBFT's RPC here; empty does not")
+	o.kube.Bind(f)
+	f.StringVar(&o.image, "image", "", "image of the bundled hello-world, already in a registry; empty builds and serves it on this machine")
+	f.StringVar(&o.host, "host", "localhost", "name or address under which ports of the cluster are reached")
 	f.StringVar(&o.runtime, "runtime", "auto", "container runtime: auto, runc or docker")
 	f.StringSliceVar(&o.attribute, "attribute", []string{"host=akash", "region=local"}, "facts the provider declares, as key=value")
 	f.StringSliceVar(&o.auditors, "auditor", defaultAuditors(), "auditors whose word for the provider stands from the beginning")

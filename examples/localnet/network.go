@@ -112,7 +112,7 @@ func (n *network) start(ctx, alive context.Context) error {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	if n.o.file == "" {
+	if n.o.file == "" && n.o.image == "" {
 		g.Go(func() error { return n.startRegistry(ctx) })
 	}
 	g.Go(func() error { return n.startTenant(ctx) })
@@ -320,8 +320,13 @@ func (n *network) startProvider(ctx, alive context.Context) error {
 	if err != nil {
 		return err
 	}
+	cluster, err := n.o.kube.Config(n.o.host, "localhost", n.o.http)
+	if err != nil {
+		return err
+	}
 	n.seller, err = stack.NewSeller(ctx, stack.SellerConfig{
 		IPs:    ips,
+		Kube:   cluster,
 		Market: n.provider, Home: filepath.Join(n.home, "provider"), Runtime: n.o.runtime,
 		Gateway: n.o.gateway, HTTP: n.o.http, Attributes: attributes, Pricer: pricer,
 		Observer: provider.ObserverFunc(n.observe), Logger: n.log,

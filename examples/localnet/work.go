@@ -68,7 +68,11 @@ func (n *network) plan(greeting string) (tenant.Plan, error) {
 	var err error
 	name := "hello.yaml"
 	if n.o.file == "" {
-		plan, warnings, err = stack.CompilePlan(name, demo.SDL(n.registry.Image(), greeting))
+		image := n.o.image
+		if image == "" {
+			image = n.registry.Image()
+		}
+		plan, warnings, err = stack.CompilePlan(name, demo.SDL(image, greeting))
 	} else {
 		name = n.o.file
 		plan, warnings, err = stack.CompilePlan(name, n.source)

@@ -120,6 +120,7 @@ type runOptions struct {
 	drain             bool
 	overcommit        map[string]int
 	ips               stack.IPFlags
+	kube              stack.KubeFlags
 }
 
 func (p *program) runCommand() *cobra.Command {
@@ -133,6 +134,7 @@ func (p *program) runCommand() *cobra.Command {
 	f.StringVar(&o.http, "http", ":80", "where deployed web pages are served")
 	f.StringVar(&o.host, "host", "localhost", "name or address under which this machine is found")
 	f.StringVar(&o.domain, "domain", "localhost", "domain under which deployed pages get names")
+	o.kube.Bind(f)
 	f.StringVar(&o.runtime, "runtime", "auto", "container runtime: auto, runc or docker")
 	f.StringSliceVar(&o.attributes, "attribute", []string{"host=akash"}, "facts the provider declares, as key=value")
 	o.ips.Register(f)
@@ -176,7 +178,12 @@ func (p *program) run(ctx context.Context, o runOptions) (err error) {
 		return err
 	}
 	shown := metrics.New()
+	cluster, err := o.kube.Config(o.host, o.domain, o.http)
+	if err != nil {
+		return err
+	}
 	seller, err := stack.NewSeller(ctx, stack.SellerConfig{
+		Kube:   cluster,
 		Market: m, Home: p.home, Runtime: o.runtime, Gateway: o.gateway, HTTP: o.http,
 		PublicHost: o.host, Domain: o.domain, Pricer: pricer, IPs: ips, Logger: log,
 		Attributes: append(attributes, stack.StorageAttributes()...).Sorted(),

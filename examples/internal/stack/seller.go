@@ -16,6 +16,7 @@ import (
 	"github.com/moorage-dev/moorage/cluster"
 	"github.com/moorage-dev/moorage/cluster/fleet"
 	"github.com/moorage-dev/moorage/cluster/inventory"
+	"github.com/moorage-dev/moorage/cluster/kube"
 	"github.com/moorage-dev/moorage/cluster/runtime/local"
 	"github.com/moorage-dev/moorage/iplease/layer2"
 	"github.com/moorage-dev/moorage/market"
@@ -34,6 +35,8 @@ type SellerConfig struct {
 	Home string
 	// Runtime is auto, runc or docker.
 	Runtime string
+	// Kube is the cluster that containers run on; nil is this machine.
+	Kube *kube.Config
 	// Gateway is where the gateway listens; HTTP where deployed pages are served.
 	Gateway, HTTP string
 	// PublicHost is the name under which clients find this host; "" is localhost.
@@ -58,6 +61,8 @@ type Seller struct {
 	runtime     local.Runtime
 	runtimeName string
 	fleet       *fleet.Fleet
+	kube        *kubeRun
+	http        string
 	cluster     *cluster.Cluster
 	store       provider.Store
 	gateway     *gateway.Gateway
@@ -94,8 +99,37 @@ func (s *Seller) open(ctx context.Context, cfg SellerConfig) error {
 	return s.openProvider(cfg)
 }
 
-// openCluster opens runtime, fleet and the portable cluster over it.
+// openCluster opens the cluster that is asked for.
 func (s *Seller) openCluster(ctx context.Context, cfg SellerConfig) (err error) {
+	if cfg.Kube == nil {
+		return s.openFleet(ctx, cfg)
+	}
+	if len(cfg.IPs.Pools) > 0 {
+		return errors.New("leased addresses on Kubernetes are announced by MetalLB (package iplease/metallb), which this program does not set up: give no pools")
+	}
+	if s.kube, err = openKube(ctx, *cfg.Kube, cfg.Overcommit, cfg.Logger.With("part", "kube")); err != nil {
+		return err
+	}
+	s.http, s.runtimeName = cfg.HTTP, "Kubernetes"
+	s.cluster, err = cluster.New(s.kube.driver, cluster.Config{Logger: cfg.Logger})
+	return errors.Join(err, s.look(ctx))
+}
+
+// look sees what there is to sell.
+func (s *Seller) look(ctx context.Context) error {
+	nodes, err := s.cluster.Nodes(ctx)
+	for i, n := range nodes {
+		if i == 0 {
+			s.node = n
+		} else {
+			s.node.Allocatable = s.node.Allocatable.Plus(n.Allocatable)
+		}
+	}
+	return err
+}
+
+// openFleet opens runtime, fleet and the portable cluster over it.
+func (s *Seller) openFleet(ctx context.Context, cfg SellerConfig) (err error) {
 	if s.runtime, s.runtimeName, err = OpenRuntime(cfg.Runtime, filepath.Join(cfg.Home, "runtime"), cfg.IPs.ipv6(), cfg.Logger.With("part", "runtime")); err != nil {
 		return err
 	}
@@ -110,11 +144,8 @@ func (s *Seller) openCluster(ctx context.Context, cfg SellerConfig) (err error) 
 	if s.cluster, err = cluster.New(s.fleet, cluster.Config{Logger: cfg.Logger}); err != nil {
 		return err
 	}
-	nodes, err := s.cluster.Nodes(ctx)
-	if err == nil && len(nodes) > 0 {
-		s.node = nodes[0]
-	}
-	return err
+	s.http = s.fleet.IngressAddr().String()
+	return s.look(ctx)
 }
 
 // portHost is where forwarded ports listen: where the pages are served.
@@ -179,7 +210,12 @@ func (s *Seller) openProvider(cfg SellerConfig) (err error) {
 // Run works until the context ends.
 func (s *Seller) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.fleet.Run(ctx) })
+	g.Go(func() error {
+		if s.kube != nil {
+			return s.kube.run(ctx)
+		}
+		return s.fleet.Run(ctx)
+	})
 	g.Go(func() error { return s.Provider.Run(ctx) })
 	if s.announcer != nil {
 		g.Go(func() error { return s.announcer.Run(ctx) })
@@ -197,7 +233,7 @@ func (s *Seller) Run(ctx context.Context) error {
 func (s *Seller) HostURI() string { return s.hostURI }
 
 // HTTPAddress is where deployed pages are served.
-func (s *Seller) HTTPAddress() string { return s.fleet.IngressAddr().String() }
+func (s *Seller) HTTPAddress() string { return s.http }
 
 // RuntimeName says what runs the containers.
 func (s *Seller) RuntimeName() string { return s.runtimeName }
@@ -219,6 +255,9 @@ func (s *Seller) Close(purge bool) error {
 	if s.listener != nil && s.gateway == nil {
 		err = errors.Join(err, s.listener.Close())
 	}
+	if s.kube != nil && purge {
+		err = errors.Join(err, s.kube.purge())
+	}
 	if s.announcer != nil {
 		err = errors.Join(err, s.announcer.Close())
 	}
@@ -226,6 +265,8 @@ func (s *Seller) Close(purge bool) error {
 		err = errors.Join(err, s.cluster.Close())
 	} else if s.fleet != nil {
 		err = errors.Join(err, s.fleet.Close())
+	} else if s.kube != nil {
+		err = errors.Join(err, s.kube.driver.Close())
 	}
 	if s.store != nil {
 		err = errors.Join(err, s.store.Close())

@@ -1,0 +1,125 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/moorage-dev/moorage/cluster/inventory"
+	"github.com/moorage-dev/moorage/cluster/kube"
+)
+
+// KubeFlags say which cluster a program runs leases on.
+type KubeFlags struct {
+	cluster, kubeconfig, instance, ingress, gateway, issuer string
+	tls                                                     bool
+	storage                                                 map[string]string
+}
+
+// Bind adds the flags.
+func (k *KubeFlags) Bind(f *pflag.FlagSet) {
+	f.StringVar(&k.cluster, "cluster", "host", "where containers run: host (this machine) or kube (Kubernetes)")
+	f.StringVar(&k.kubeconfig, "kubeconfig", "", "with --cluster kube: file that says how to reach it; empty is $KUBECONFIG, the usual file, or the pod's own account")
+	f.StringVar(&k.instance, "kube-instance", "", "with --cluster kube: tells several providers on one cluster apart")
+	f.StringVar(&k.ingress, "kube-ingress", "", "with --cluster kube: class of Ingress objects for web pages")
+	f.StringVar(&k.gateway, "kube-gateway", "", "with --cluster kube: Gateway for web pages instead, as namespace/name or namespace/name/listener")
+	f.BoolVar(&k.tls, "kube-tls", false, "with --cluster kube: web pages have HTTPS")
+	f.StringVar(&k.issuer, "kube-issuer", "", "with --kube-tls and --kube-ingress: cert-manager's ClusterIssuer")
+	f.StringToStringVar(&k.storage, "kube-storage-class", nil, "with --cluster kube: storage classes of the market and of the cluster, as beta2=fast-ssd")
+}
+
+// Config makes the configuration of the driver; nil for this machine. httpAddress
+// is where pages are reached from outside, host:port.
+func (k *KubeFlags) Config(publicHost, domain, httpAddress string) (*kube.Config, error) {
+	switch k.cluster {
+	case "host":
+		return nil, nil //nolint:nilnil // no cluster is no fault
+	case "kube":
+	default:
+		return nil, fmt.Errorf("--cluster %q: want host or kube", k.cluster)
+	}
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = k.kubeconfig
+	rest, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("--kubeconfig: %w", err)
+	}
+	cfg := &kube.Config{
+		REST: rest, Instance: k.instance, PublicHost: publicHost, Domain: domain, StorageClasses: k.storage,
+		Router: kube.Router{Ingress: k.ingress, TLS: k.tls, Issuer: k.issuer},
+	}
+	if k.gateway != "" {
+		parts := strings.SplitN(k.gateway+"//", "/", 4)
+		cfg.Router.Gateway = &kube.Gateway{Namespace: parts[0], Name: parts[1], Section: parts[2]}
+	}
+	if _, port, err := net.SplitHostPort(httpAddress); err == nil {
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil && n != 80 && n != 443 {
+			cfg.Router.Port = uint16(n)
+		}
+	}
+	return cfg, nil
+}
+
+// kubeRun is a driver that is running.
+type kubeRun struct {
+	driver *kube.Driver
+	ended  chan error
+}
+
+// readyTimeout is how long a cluster may take to be seen.
+const readyTimeout = time.Minute
+
+// openKube makes a driver and waits until it has seen the cluster. It runs from
+// now on, until it is closed.
+func openKube(ctx context.Context, cfg kube.Config, over inventory.Overcommit, log *slog.Logger) (*kubeRun, error) {
+	cfg.Overcommit, cfg.Logger = over, log
+	d, err := kube.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	k := &kubeRun{driver: d, ended: make(chan error, 1)}
+	go func() { k.ended <- d.Run(context.WithoutCancel(ctx)) }()
+	late := time.NewTimer(readyTimeout)
+	defer late.Stop()
+	select {
+	case <-d.Ready():
+		return k, nil
+	case err = <-k.ended:
+		return nil, errors.Join(err, d.Close())
+	case <-late.C:
+		err = fmt.Errorf("the Kubernetes cluster at %s cannot be reached: is it up, and may this account do what the ClusterRole says?", cfg.REST.Host)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	return nil, errors.Join(err, d.Close(), <-k.ended)
+}
+
+// run waits until the driver ends or the context does.
+func (k *kubeRun) run(ctx context.Context) error {
+	select {
+	case err := <-k.ended:
+		k.ended <- err // Close asks again
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// purge deletes every lease on the cluster.
+func (k *kubeRun) purge() error {
+	ctx, cancel := context.WithTimeout(context.Background(), purgeTimeout)
+	defer cancel()
+	ids, err := k.driver.List(ctx)
+	for _, id := range ids {
+		err = errors.Join(err, k.driver.Delete(ctx, id))
+	}
+	return err
+}
