@@ -1,6 +1,7 @@
 package kube_test
 
 import (
+	"context"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,14 +19,14 @@ import (
 )
 
 func TestEveryGoldenObjectIsAcceptedByTheServer(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	dyn, err := dynamic.NewForConfig(r.Config())
 	require.NoError(t, err)
 	namespace := kube.Namespace(rendertest.Lease())
 	_, err = r.Client().CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		assert.NoError(t, r.Client().CoreV1().Namespaces().Delete(t.Context(), namespace, metav1.DeleteOptions{}))
+		assert.NoError(t, r.Client().CoreV1().Namespaces().Delete(context.Background(), namespace, metav1.DeleteOptions{}))
 	})
 	docs, err := filepath.Glob("internal/render/testdata/*.yaml")
 	require.NoError(t, err)

@@ -176,6 +176,9 @@ func strip(obj any) (any, error) {
 	case *corev1.Pod:
 		stripPod(o)
 	case *corev1.Secret:
+		if o.Data == nil && o.Annotations[dataAnnotation] != "" {
+			return obj, nil // an informer may hand over what it has kept already
+		}
 		o.SetAnnotations(maps.Clone(o.GetAnnotations()))
 		metav1.SetMetaDataAnnotation(&o.ObjectMeta, dataAnnotation, dataDigest(o.Data))
 		o.Data = nil

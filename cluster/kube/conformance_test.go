@@ -22,7 +22,7 @@ func abilities() []clustertest.Ability {
 }
 
 func TestConformance(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	clustertest.Run(t, r.harness(func(cfg *kube.Config) {}))
 }
 

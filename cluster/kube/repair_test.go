@@ -74,6 +74,15 @@ func eventually(tb testing.TB, f func() error) {
 // ready waits until a lease is ready at a revision.
 func ready(tb testing.TB, d driver.Driver, id market.LeaseID, revision uint64) driver.Status {
 	tb.Helper()
+	if k, ok := d.(*kube.Driver); ok {
+		tb.Cleanup(func() {
+			if events, err := k.Events(context.Background(), id); err == nil && tb.Failed() {
+				for _, e := range events {
+					tb.Logf("%s %s %s: %s", e.Kind, e.Name, e.Reason, e.Message)
+				}
+			}
+		})
+	}
 	var s driver.Status
 	eventually(tb, func() (err error) {
 		if s, err = d.Status(tb.Context(), id); err != nil {
@@ -129,7 +138,7 @@ func (s *started) settle(t *testing.T) int {
 }
 
 func TestAnUnchangedManifestCausesNoWrite(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	s := r.start(t, r.service("web", "hi"), volume(r.service("db", "hi"), 1<<20, 1<<20))
 	before := s.settle(t)
 	require.NoError(t, s.d.Apply(t.Context(), workload(s.id, 1, r.service("web", "hi"), volume(r.service("db", "hi"), 1<<20, 1<<20))))
@@ -145,7 +154,7 @@ func TestAnUnchangedManifestCausesNoWrite(t *testing.T) {
 }
 
 func TestWhatIsChangedByHandComesBack(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	s := r.start(t, r.service("web", "hi"))
 	ctx := t.Context()
 	deployments, services := s.client.AppsV1().Deployments(s.namespace), s.client.CoreV1().Services(s.namespace)
@@ -204,7 +213,7 @@ func TestWhatIsChangedByHandComesBack(t *testing.T) {
 func patch[T any](_ T, err error) error { return err }
 
 func TestForeignObjectsAreNeverTouched(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	s := r.start(t, r.service("web", "hi"))
 	ctx := t.Context()
 	foreign := &appsv1.Deployment{
@@ -246,7 +255,7 @@ func TestForeignObjectsAreNeverTouched(t *testing.T) {
 }
 
 func TestANamespaceOfSomebodyElseIsAConflict(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	name := instance()
 	id := lease(name, 1)
 	_, err := r.Client().CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: kube.Namespace(id)}}, metav1.CreateOptions{})
@@ -273,7 +282,7 @@ func volume(s manifest.Service, data, more uint64) manifest.Service {
 }
 
 func TestAnImmutableChangeKeepsTheVolumes(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	s := r.start(t, volume(r.service("db", "one"), 1<<20, 0))
 	run := func(args ...string) string {
 		out, code, err := execute(t.Context(), s.d, s.id, "db", append([]string{"/guestd"}, args...)...)
@@ -292,7 +301,7 @@ func TestAnImmutableChangeKeepsTheVolumes(t *testing.T) {
 }
 
 func TestWhatIsNoLongerWantedIsRemoved(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	s := r.start(t, r.service("a", "x"), r.service("b", "x"))
 	slim := r.service("b", "x")
 	slim.Expose = slim.Expose[:1]
@@ -314,7 +323,7 @@ var errCrashed = errors.New("the provider has crashed")
 // TestACrashAfterAnyWriteConverges ends the provider after each of the writes of
 // an Apply in turn: a new one goes on from what the cluster keeps.
 func TestACrashAfterAnyWriteConverges(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	name := instance()
 	r.sweep(t, name)
 	for n := 0; ; n++ {
@@ -353,7 +362,7 @@ func TestACrashAfterAnyWriteConverges(t *testing.T) {
 }
 
 func TestNeitherAnOrphanNorItsDeletionIsLost(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	s := r.start(t, r.service("web", "hi"))
 	require.NoError(t, s.d.Close())
 	require.NoError(t, s.client.CoreV1().Secrets(s.namespace).Delete(t.Context(), "moorage-workload", metav1.DeleteOptions{}))

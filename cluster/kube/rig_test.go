@@ -52,8 +52,8 @@ var theRig struct {
 	err  error
 }
 
-// cluster returns the shared cluster with the guest's image.
-func cluster(tb testing.TB) *rig {
+// realCluster returns the shared cluster with the guest's image.
+func realCluster(tb testing.TB) *rig {
 	tb.Helper()
 	c := shared.Get(tb)
 	theRig.once.Do(func() {

@@ -29,7 +29,7 @@ func execute(ctx context.Context, d driver.Execer, id market.LeaseID, service st
 }
 
 func TestATerminalHasItsSizeAndAnExitCode(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	s := r.start(t, r.service("web", "hi"))
 	resize := make(chan driver.TerminalSize, 1)
 	resize <- driver.TerminalSize{Width: 91, Height: 17}
@@ -61,7 +61,7 @@ func TestATerminalHasItsSizeAndAnExitCode(t *testing.T) {
 }
 
 func TestAPortIsReachedThroughTheServer(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	s := r.start(t, r.service("web", "through the server"))
 	conn, err := s.d.PortForward(t.Context(), s.id, "web", 0, 8080)
 	require.NoError(t, err)
@@ -79,7 +79,7 @@ func TestAPortIsReachedThroughTheServer(t *testing.T) {
 }
 
 func TestEventsSayWhatHappened(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	s := r.start(t, r.service("web", "hi"))
 	events, err := s.d.Events(t.Context(), s.id)
 	require.NoError(t, err)
@@ -89,7 +89,7 @@ func TestEventsSayWhatHappened(t *testing.T) {
 }
 
 func TestTheLogGoesOnOverRestarts(t *testing.T) {
-	r := cluster(t)
+	r := realCluster(t)
 	s := r.start(t, r.service("web", "hi"))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

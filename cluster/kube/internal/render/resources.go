@@ -117,6 +117,14 @@ func gpuQuantity(s manifest.Service) resource.Quantity {
 // runs old and new side by side, and what ends still counts.
 const quotaFactor = 2
 
+// What a quota leaves for controllers of the cluster that put small things
+// beside a lease for a while, such as the answers to a certificate authority.
+const (
+	slackObjects = 4
+	slackCPU     = 200
+	slackMemory  = 256 << 20
+)
+
 // quota bounds what a lease may have in all.
 func (r *renderer) quota() {
 	var limits, requests amounts
@@ -144,12 +152,12 @@ func (r *renderer) quota() {
 		}
 	}
 	hard := corev1.ResourceList{
-		"pods":                                *resource.NewQuantity(int64(pods*quotaFactor), resource.DecimalSI),
-		"limits.cpu":                          milliQuantity(times(limits.cpu, quotaFactor)),
-		"limits.memory":                       bytesQuantity(times(limits.memory, quotaFactor)),
-		"requests.cpu":                        milliQuantity(times(requests.cpu, quotaFactor)),
-		"requests.memory":                     bytesQuantity(times(requests.memory, quotaFactor)),
-		corev1.ResourceServices:               *resource.NewQuantity(r.serviceObjects(), resource.DecimalSI),
+		"pods":                                *resource.NewQuantity(int64(pods*quotaFactor+slackObjects), resource.DecimalSI),
+		"limits.cpu":                          milliQuantity(add(times(limits.cpu, quotaFactor), slackCPU)),
+		"limits.memory":                       bytesQuantity(add(times(limits.memory, quotaFactor), slackMemory)),
+		"requests.cpu":                        milliQuantity(add(times(requests.cpu, quotaFactor), slackCPU)),
+		"requests.memory":                     bytesQuantity(add(times(requests.memory, quotaFactor), slackMemory)),
+		corev1.ResourceServices:               *resource.NewQuantity(r.serviceObjects()+slackObjects, resource.DecimalSI),
 		corev1.ResourceServicesNodePorts:      *resource.NewQuantity(r.nodePorts(), resource.DecimalSI),
 		"persistentvolumeclaims":              *resource.NewQuantity(int64(claims*quotaFactor), resource.DecimalSI),
 		corev1.ResourceRequestsStorage:        bytesQuantity(times(storage, quotaFactor)),

@@ -1,0 +1,4 @@
+package kube
+
+// ParseProduct is parseProduct, for tests.
+var ParseProduct = parseProduct
