@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -119,7 +120,9 @@ func (d *Driver) history(ctx context.Context, s source, tail int) ([]driver.LogL
 				}
 				return true
 			})
-			if err != nil && !previous { // what was before may be gone
+			if err != nil && previous { // it may be gone
+				d.log.DebugContext(ctx, "the log of the container before cannot be read", slog.String("pod", s.pod.Name), slog.Any("err", err))
+			} else if err != nil {
 				return nil, err
 			}
 		}
@@ -168,6 +171,7 @@ func (d *Driver) read(ctx context.Context, s source, r request, f func(driver.Lo
 			return ctx.Err()
 		}
 		if apierrors.IsNotFound(err) || apierrors.IsBadRequest(err) { // gone, or waiting to be started
+			d.log.DebugContext(ctx, "there is no log", slog.String("pod", s.pod.Name), slog.Any("err", err))
 			return nil
 		}
 		return explain("read log", err)

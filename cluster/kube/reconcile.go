@@ -310,7 +310,7 @@ func (d *Driver) write(ctx context.Context, rec *record, o render.Object, live m
 	}
 	got, err := d.patch(ctx, o)
 	if immutable(err) {
-		if err := d.replace(ctx, o); err != nil {
+		if err := d.replace(ctx, o, metav1.DeletePropagationBackground); err != nil {
 			return err
 		}
 		got, err = d.patch(ctx, o)

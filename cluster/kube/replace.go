@@ -19,8 +19,9 @@ import (
 )
 
 // prepare does what must be done before an object can be written. The claims
-// that a StatefulSet makes cannot be changed in it, so it is made anew around its
-// running pods: they, and the volumes, stay. Claims that grow are told.
+// that a StatefulSet makes cannot be changed in it, so it is made anew: the
+// volumes stay, and if they are the same ones as before, the pods go on. Claims
+// that grow are told.
 func (d *Driver) prepare(ctx context.Context, rec *record, o render.Object, live metav1.Object) error {
 	set, ok := live.(*appsv1.StatefulSet)
 	if !ok {
@@ -36,7 +37,18 @@ func (d *Driver) prepare(ctx context.Context, rec *record, o render.Object, live
 	if err := d.grow(ctx, rec, o, want.Spec.VolumeClaimTemplates); err != nil {
 		return err
 	}
-	return d.replace(ctx, o)
+	// A pod whose list of volumes differs is beyond what a StatefulSet can take
+	// over: it would try to change it for ever. Then the pods go too.
+	names := func(list []corev1.PersistentVolumeClaim) (out []string) {
+		for _, c := range list {
+			out = append(out, c.Name)
+		}
+		return out
+	}
+	if slices.Equal(names(want.Spec.VolumeClaimTemplates), names(set.Spec.VolumeClaimTemplates)) {
+		return d.replace(ctx, o, metav1.DeletePropagationOrphan)
+	}
+	return d.replace(ctx, o, metav1.DeletePropagationBackground)
 }
 
 // sameClaims compares what can be told apart of two lists of claims.
@@ -70,6 +82,11 @@ func (d *Driver) grow(ctx context.Context, rec *record, o render.Object, want []
 			if size := t.Spec.Resources.Requests.Storage(); mine && size.Cmp(*c.Spec.Resources.Requests.Storage()) > 0 {
 				patch := fmt.Appendf(nil, `{"spec":{"resources":{"requests":{"storage":%q}}}}`, size.String())
 				_, err := d.client.CoreV1().PersistentVolumeClaims(o.Namespace).Patch(ctx, c.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
+				if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+					// Its class cannot grow. Replicas that are made later have the new size.
+					d.log.WarnContext(ctx, "a volume cannot grow", slog.String("claim", c.Name), slog.Any("err", err))
+					continue
+				}
 				if err != nil {
 					return explain("grow volume "+c.Name, err)
 				}
@@ -89,13 +106,9 @@ func replicas(n int) func(func(int) bool) {
 	}
 }
 
-// replace deletes an object so that it can be made anew. Pods of a StatefulSet
-// are left running for the new one.
-func (d *Driver) replace(ctx context.Context, o render.Object) error {
-	propagation := metav1.DeletePropagationBackground
-	if o.Kind.Kind == render.StatefulSets().Kind {
-		propagation = metav1.DeletePropagationOrphan
-	}
+// replace deletes an object so that it can be made anew. Volumes stay whatever
+// the propagation is.
+func (d *Driver) replace(ctx context.Context, o render.Object, propagation metav1.DeletionPropagation) error {
 	live, err := d.resource(o).Get(ctx, o.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
