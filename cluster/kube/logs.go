@@ -235,9 +235,7 @@ type follower struct {
 	wg    sync.WaitGroup
 
 	mu      sync.Mutex // guards all below
-	reading map[string]bool
-	done    map[string]bool // containers whose log was read to the end
-	err     error
+	reading map[string]bool // containers, and pods
 }
 
 // follow yields lines until the context ends or the workload is deleted.
@@ -245,7 +243,7 @@ func (d *Driver) follow(ctx context.Context, id market.LeaseID, o driver.LogOpti
 	outer := ctx
 	ctx, cancel := d.bound(ctx)
 	watch := d.hub.Watch()
-	f := &follower{d: d, id: id, o: o, lines: make(chan driver.LogLine), reading: make(map[string]bool), done: make(map[string]bool)}
+	f := &follower{d: d, id: id, o: o, lines: make(chan driver.LogLine), reading: make(map[string]bool)}
 	defer func() {
 		cancel()
 		watch.Leave()
@@ -310,7 +308,10 @@ func (f *follower) open(ctx context.Context, s source, tail int) {
 	if s.started == "" || f.reading[key] {
 		return
 	}
-	f.reading[key] = true
+	if f.reading[s.pod.Name] {
+		s.restarts = 0 // what was before has been read
+	}
+	f.reading[key], f.reading[s.pod.Name] = true, true
 	streams := f.d.streams()
 	give := func(l driver.LogLine) bool {
 		select {

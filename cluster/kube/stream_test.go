@@ -23,9 +23,9 @@ import (
 
 // execute runs a command and returns what it printed.
 func execute(ctx context.Context, d driver.Execer, id market.LeaseID, service string, command ...string) (string, int, error) {
-	var out bytes.Buffer
-	code, err := d.Exec(ctx, id, driver.Exec{Service: service, Command: command, Stdout: &out, Stderr: &out})
-	return out.String(), code, err
+	var out, errs bytes.Buffer
+	code, err := d.Exec(ctx, id, driver.Exec{Service: service, Command: command, Stdout: &out, Stderr: &errs})
+	return out.String() + errs.String(), code, err
 }
 
 func TestATerminalHasItsSizeAndAnExitCode(t *testing.T) {
@@ -114,6 +114,11 @@ func TestTheLogGoesOnOverRestarts(t *testing.T) {
 	uri := ready(t, s.d, s.id, 1).Services[0].URIs[0]
 	eventually(t, func() error { _, err := r.get(ctx, uri+"/exit?code=1"); return err })
 	wait("the container after a restart")
+	select {
+	case <-hellos:
+		t.Fatal("what the first container said came twice")
+	case <-time.After(time.Second):
+	}
 	eventually(t, func() error {
 		st, err := s.d.Status(ctx, s.id)
 		if err == nil && st.Services[0].Replicas[0].Restarts != 1 {
@@ -122,13 +127,15 @@ func TestTheLogGoesOnOverRestarts(t *testing.T) {
 		return err
 	})
 	n := 0
+	var all []string
 	for l, err := range s.d.Logs(ctx, s.id, driver.LogOptions{Tail: -1}) {
 		require.NoError(t, err)
+		all = append(all, l.Time.Format(time.RFC3339Nano)+" "+l.Text)
 		if strings.HasPrefix(l.Text, guest.Hello) {
 			n++
 		}
 	}
-	assert.Equal(t, 2, n, "the log of the container before is read too")
+	assert.Equal(t, 2, n, "the log of the container before is read too: %q", all)
 	cancel()
 	select {
 	case <-ended:
