@@ -234,7 +234,7 @@ type follower struct {
 	lines chan driver.LogLine
 	wg    sync.WaitGroup
 
-	mu      sync.Mutex // guards all below
+	mu      sync.Mutex      // guards all below
 	reading map[string]bool // containers, and pods
 }
 
