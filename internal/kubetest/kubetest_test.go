@@ -1,6 +1,8 @@
 package kubetest_test
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"testing"
 
@@ -12,7 +14,25 @@ import (
 
 var shared kubetest.Shared
 
-func TestMain(m *testing.M) { os.Exit(kubetest.Main(m, &shared)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(abandon) != "" {
+		os.Exit(abandonCluster())
+	}
+	os.Exit(kubetest.Main(m, &shared))
+}
+
+// abandon is set in a process that starts a cluster and waits to be killed.
+const abandon = "KUBETEST_ABANDON"
+
+func abandonCluster() int {
+	c, err := kubetest.New(context.Background(), kubetest.Options{})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println(c.Folder())
+	select {}
+}
 
 func TestAClusterHasItsNodeAndNames(t *testing.T) {
 	c := shared.Get(t)

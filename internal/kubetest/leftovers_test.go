@@ -3,7 +3,9 @@
 package kubetest_test
 
 import (
+	"bufio"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -98,4 +100,26 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
 		claim, err := c.Client().CoreV1().PersistentVolumeClaims("default").Get(t.Context(), "kept", metav1.GetOptions{})
 		return err == nil && claim.Status.Phase == corev1.ClaimBound
 	}, time.Minute, 50*time.Millisecond)
+}
+
+// TestTheNextClusterRemovesWhatAKilledTestLeft kills a process that has a cluster.
+func TestTheNextClusterRemovesWhatAKilledTestLeft(t *testing.T) {
+	shared.Get(t) // or skip
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), abandon+"=1")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	name := filepath.Base(strings.TrimSpace(line))
+	require.NoError(t, cmd.Process.Kill())
+	require.Error(t, cmd.Wait())
+	own, _ := traces(t, name)
+	require.Greater(t, len(own), 10, "its cluster runs on")
+
+	kubetest.Start(t, kubetest.Options{NoDNS: true})
+	own, _ = traces(t, name)
+	require.Empty(t, own)
 }
