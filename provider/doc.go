@@ -14,21 +14,35 @@
 // both and does what is missing. The same work therefore serves a new order, a
 // restart after a crash, a lost event and a repeated one:
 //
-//	order open, no bid      decide, reserve, bid
+//	order open, no bid      decide, reserve, write that down, bid
 //	order open, bid open    keep the reservation; withdraw a stale bid
 //	order matched to us     the lease is looked at
 //	order lost or closed    release the reservation
 //	lease active, no manifest   wait until the deadline, then close the bid
 //	lease active, manifest      apply it; watch it; close the bid if it fails too long
+//	request to scale waits      reserve the room, then confirm; or decline with a reason
+//	notice was given            keep the workload until the lease is closed
 //	lease closed            delete the workload, release, forget
 //
-// What must outlive the process is in a [Store]: a record per lease with the
-// manifest that was accepted. Reservations are not stored: they follow from the
-// open bids and active leases on the market.
+// What must outlive the process is in a [Store]: a record per lease and per bid,
+// with what is promised and the manifest that was accepted. It is written before
+// the market or the tenant hears of it. At the start all that was promised is
+// back in the ledger before anything new is.
+//
+// A workload that is not as it should be has a [Trouble]: pending, failing, or out
+// of sight. Each has a deadline of its own, which a restart does not begin anew.
+//
+// # Operating it
+//
+// [Provider.Status] is what anybody may know, [Provider.Overview] what its
+// operator may, [Config.Observer] hears of every step; packages provider/metrics
+// and provider/operator show them to Prometheus and over HTTP. [Provider.Drain]
+// stops new bids, [Provider.Reclaim] takes a lease's capacity back.
 //
 // # Goroutines
 //
-// Run starts one goroutine each for the market's news, the cluster's news and
-// the clock, and [Config.Workers] for the work; it waits for all of them. Work
-// on one order or lease never runs twice at a time.
+// Run starts one goroutine each for the market's news, the cluster's news, the
+// clock and the money, [Config.Workers] for the work on leases and
+// [Config.BidWorkers] for that on orders; it waits for all of them. Work on one
+// order or lease never runs twice at a time.
 package provider

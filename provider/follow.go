@@ -22,9 +22,13 @@ func (p *Provider) runMarket(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		began := time.Now()
 		err = p.watch(ctx, head.Height+1)
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if time.Since(began) > lastRetry {
+			wait = firstRetry // it went well for a while
 		}
 		if final(err) {
 			return fmt.Errorf("provider: watch: %w", err)
