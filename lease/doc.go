@@ -15,6 +15,9 @@
 // The fraction that is left when the lease ends, less than one unit, stays with
 // the tenant: it was never taken out of the deposits.
 //
+// A price that changes ([Book.Reprice]) holds from a height on: the lease costs
+// the whole part of the sum of each price × its blocks.
+//
 // Deposits are spent first in, first out, per denomination. A payment touches
 // only deposits of its own denomination.
 //
@@ -31,5 +34,10 @@
 //
 //	payment  open -> overdrawn -> open, open|overdrawn -> closed
 //	account  overdrawn while one of its payments is, else open; closed is final
-//	lease    active -> closed
+//	lease    active -> closing -> closed, active -> closed
+//
+// # Retainers
+//
+// A [Retained] is a retainer being settled: an account with one depositor and
+// one payment, without grace, that may expire. Its arithmetic is that of leases.
 package lease

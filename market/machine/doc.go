@@ -26,6 +26,6 @@
 //
 // Work is bounded by the parameters: a message touches its deployment's groups
 // and open payments and its order's open bids, never closed ones and never
-// those of others. EndBlock handles at most [MaxTimersPerBlock] due things;
+// those of others; a message on a retainer touches nothing but that. EndBlock handles at most [MaxTimersPerBlock] due things;
 // what is left over waits for the next block, and money comes out the same.
 package machine
