@@ -67,8 +67,9 @@ type claim struct {
 	why    string
 	broken bool
 	retry  time.Time
-	// contested is by whom, until when; defended is when it was answered last.
+	// contested says by whom, until when; defended is when it was answered last.
 	contested       string
+	contestedBy     string // the host, if it is one of ours
 	contestedUntil  time.Time
 	defended        time.Time
 	egress          bool

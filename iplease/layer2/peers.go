@@ -52,8 +52,11 @@ func (a *Announcer) follow(ctx context.Context, node string) {
 		held: map[iplease.ClaimID]holding{}, wake: make(chan struct{}, 1),
 	}
 	a.mu.Lock()
-	for id := range a.claims {
+	for id, c := range a.claims {
 		p.dirty[id] = true
+		if c.contestedBy == node { // from now on the two settle it
+			c.contested, c.contestedBy = "", ""
+		}
 	}
 	a.peers[node] = p
 	a.allDirty()
@@ -89,7 +92,11 @@ func (a *Announcer) lost(node string) {
 
 // tell sends what is new, and reports whether it should be tried again.
 func (a *Announcer) tell(ctx context.Context, p *peer) (again bool) {
-	const maxNews = 1000 // claims in one message
+	const (
+		maxNews  = 1000   // claims in one message
+		maxParts = 50_000 // ports and backends, so that it stays below what a frame takes
+	)
+	parts := 0
 	a.mu.Lock()
 	m := message{MAC: a.self()}
 	for id := range p.dirty {
@@ -100,9 +107,10 @@ func (a *Announcer) tell(ctx context.Context, p *peer) (again bool) {
 				n.Holding = &h
 			}
 			m.News = append(m.News, n)
+			parts += len(c.Ports) + len(c.Backends)
 		}
 		delete(p.dirty, id)
-		if len(m.News) == maxNews {
+		if len(m.News) == maxNews || parts > maxParts {
 			break
 		}
 	}
@@ -153,6 +161,10 @@ func (a *Announcer) serve(ctx context.Context, from string, body []byte) ([]byte
 	var m message
 	if err := json.Unmarshal(body, &m); err != nil {
 		return nil, fmt.Errorf("message: %w", err)
+	}
+	// What it says is kept with the peer, which may have come this moment.
+	if err := a.await(ctx, func() bool { return a.peers[from] != nil }); err != nil {
+		return nil, err
 	}
 	if err := a.learn(ctx, from, m); err != nil {
 		return nil, err

@@ -29,6 +29,8 @@ type host struct {
 	bound map[netip.Addr]ruleset.Binding
 	// fresh is true until the kernel has a table of this process.
 	fresh bool
+	// touched are addresses of which connections of before are still to be ended.
+	touched map[netip.Addr]bool
 }
 
 // closeTime bounds the removal of everything.
@@ -41,7 +43,7 @@ func openPlane(c Config, h hooks) (plane, error) {
 	if _, err := exec.LookPath(nft.Program); err != nil {
 		return nil, fmt.Errorf("the program %s (Debian package nftables) is missing: %w", nft.Program, err)
 	}
-	p := &host{cfg: c, bound: map[netip.Addr]ruleset.Binding{}, fresh: true}
+	p := &host{cfg: c, bound: map[netip.Addr]ruleset.Binding{}, touched: map[netip.Addr]bool{}, fresh: true}
 	if c.Interface == "" {
 		out, err := defaultInterfaces()
 		if err != nil {
@@ -104,7 +106,7 @@ func (p *host) Probe(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]st
 
 // Put implements plane.
 func (p *host) Put(ctx context.Context, w put) error {
-	if !p.fresh && len(w.hold)+len(w.drop) == 0 {
+	if !p.fresh && len(w.hold)+len(w.drop)+len(p.touched)+len(p.table.Dirty()) == 0 {
 		return nil
 	}
 	p.silence(w.drop)
@@ -126,11 +128,14 @@ func (p *host) Put(ctx context.Context, w put) error {
 			come = append(come, at)
 		}
 	}
-	if err := p.apply(ctx); err != nil {
-		p.revert(before, come)
-		return err
+	err = p.apply(ctx)
+	if err == nil {
+		if err = p.speak(come); err == nil {
+			return p.endFlows()
+		}
 	}
-	return p.speak(come)
+	p.revert(before, come)
+	return err
 }
 
 // silence makes this host answer for addresses no more.
@@ -154,36 +159,44 @@ func (p *host) speak(addrs []netip.Addr) error {
 }
 
 // revert makes the table want what it wanted before; addresses that were dropped
-// stay so.
+// stay so. The next Put tells the kernel, if it does not know.
 func (p *host) revert(before map[netip.Addr]ruleset.Binding, come []netip.Addr) {
 	for _, a := range come {
 		if b, ok := before[a]; ok {
 			p.bound[a] = b
 			p.table.Set(b)
 		} else {
+			p.silence([]netip.Addr{a})
 			delete(p.bound, a)
 			p.table.Remove(a)
 		}
 	}
 }
 
-// apply puts the rules into the kernel and ends connections that they would not
-// make now.
+// apply puts the rules into the kernel.
 func (p *host) apply(ctx context.Context) error {
 	four, six := p.families()
 	if err := forwarding(p.cfg.Interface, four, six); err != nil {
 		return err
 	}
-	touched := map[netip.Addr]bool{}
-	for _, a := range p.table.Dirty() {
-		touched[a] = true
-	}
 	if err := p.rules(ctx); err != nil {
 		return err
 	}
+	for _, a := range p.table.Dirty() {
+		p.touched[a] = true
+	}
 	p.table.Done()
 	p.fresh = false
-	return endFlows(touched, func(f ruleset.Flow) bool { return p.table.Stale(f, touched) })
+	return nil
+}
+
+// endFlows ends connections that the rules would not make now.
+func (p *host) endFlows() error {
+	if err := endFlows(p.touched, func(f ruleset.Flow) bool { return p.table.Stale(f, p.touched) }); err != nil {
+		return err
+	}
+	clear(p.touched)
+	return nil
 }
 
 // rules applies what changed, or everything when the kernel has not got what it

@@ -374,6 +374,11 @@ func TestAHostThatWasAwayLearnsWhatHappened(t *testing.T) {
 	other := announcement(1, 1)
 	other.Claim.Name, other.Addresses = "api", leased4(2)[1:]
 	require.NoError(t, b.Apply(t.Context(), other))
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		ids, err := a.List(t.Context())
+		require.NoError(c, err)
+		require.Len(c, ids, 2)
+	}, patience, 10*time.Millisecond)
 	b.kill()
 	require.NoError(t, a.Withdraw(t.Context(), name()))
 	other.Revision = 2

@@ -77,9 +77,7 @@ func (a *Announcer) place(ctx context.Context, p plane, entries []entry) {
 	a.placing.Lock()
 	defer a.placing.Unlock()
 	a.mu.Lock()
-	var work put
-	var mine []*claim
-	var as []entry
+	var jobs []job
 	for _, e := range entries {
 		c := a.claims[e.Claim]
 		if c == nil || !c.taking {
@@ -92,22 +90,11 @@ func (a *Announcer) place(ctx context.Context, p plane, entries []entry) {
 			continue
 		}
 		c.placing = true
-		mine, as = append(mine, c), append(as, c.entry)
-		work.hold = append(work.hold, c.Clone())
+		jobs = append(jobs, c.job())
 	}
 	a.mu.Unlock()
-	if len(mine) == 0 {
-		return
-	}
-	err := p.Put(ctx, work)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for i, c := range mine {
-		c.placing = false
-		a.placed(p, c, as[i], err)
-	}
-	if err != nil && ctx.Err() == nil {
-		a.cfg.Logger.Error("addresses cannot be taken", "error", err)
+	if len(jobs) > 0 {
+		a.do(ctx, p, jobs)
 	}
 }
 
