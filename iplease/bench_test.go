@@ -3,12 +3,29 @@ package iplease_test
 import (
 	"fmt"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/moorage-dev/moorage/iplease"
 	"github.com/moorage-dev/moorage/market"
 )
+
+// processor reports the processor time per operation besides the time on the
+// clock: on a busy machine the second says how busy it is.
+func processor(b *testing.B) func() {
+	b.Helper()
+	b.ReportAllocs()
+	used := func() int64 {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return u.Utime.Nano() + u.Stime.Nano()
+	}
+	begin := used()
+	return func() { b.ReportMetric(float64(used()-begin)/float64(b.N), "cpu-ns/op") }
+}
 
 // benchLease is the n-th lease, each of a tenant of its own.
 func benchLease(n int) market.LeaseID {
@@ -61,7 +78,7 @@ func BenchmarkBindRelease(b *testing.B) {
 			t := benchTable(b, s.prefix, s.claims)
 			l := benchLease(1 << 30)
 			w, now := benchWant(l), time.Unix(0, 0)
-			b.ReportAllocs()
+			defer processor(b)()
 			for b.Loop() {
 				if _, err := t.Bind(l, w, now); err != nil {
 					b.Fatal(err)
@@ -80,7 +97,7 @@ func BenchmarkReserve(b *testing.B) {
 		b.Run(s.prefix+"/"+s.fill, func(b *testing.B) {
 			t := benchTable(b, s.prefix, s.claims)
 			r := iplease.Request{Order: benchLease(1 << 30).OrderID, Numbers: []uint32{1}}
-			b.ReportAllocs()
+			defer processor(b)()
 			for b.Loop() {
 				if err := t.Reserve(r); err != nil {
 					b.Fatal(err)
@@ -103,7 +120,7 @@ func BenchmarkLinearScan(b *testing.B) {
 				used[at] = &iplease.Record{}
 				at = at.Next()
 			}
-			b.ReportAllocs()
+			defer processor(b)()
 			for b.Loop() {
 				for a := r.First; r.Contains(a); a = a.Next() {
 					if used[a] == nil {
@@ -123,7 +140,7 @@ func BenchmarkUpdateUnchanged(b *testing.B) {
 	t := benchTable(b, "10.0.0.0/16", 65470)
 	l := benchLease(7)
 	wants := []iplease.Want{benchWant(l)}
-	b.ReportAllocs()
+	defer processor(b)()
 	for b.Loop() {
 		t.Update(l, wants, time.Time{})
 	}
@@ -133,7 +150,7 @@ func BenchmarkUpdateUnchanged(b *testing.B) {
 func BenchmarkHolder(b *testing.B) {
 	t := benchTable(b, "10.0.0.0/16", 65470)
 	at := netip.MustParseAddr("10.0.100.7")
-	b.ReportAllocs()
+	defer processor(b)()
 	for b.Loop() {
 		if _, ok := t.Holder(at, iplease.TCP, 443); !ok {
 			b.Fatal("no holder")

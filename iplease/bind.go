@@ -281,10 +281,15 @@ func (t *Table) Release(lease market.LeaseID, name string, now time.Time) {
 
 // without returns the ports that a lease does not have.
 func without(ports []Port, lease market.LeaseID) []Port {
-	if !slices.ContainsFunc(ports, func(p Port) bool { return p.Lease == lease }) {
+	its := func(p Port) bool { return p.Lease == lease }
+	others := func(p Port) bool { return p.Lease != lease }
+	switch {
+	case !slices.ContainsFunc(ports, its):
 		return ports
+	case !slices.ContainsFunc(ports, others):
+		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(ports), func(p Port) bool { return p.Lease == lease })
+	return slices.DeleteFunc(slices.Clone(ports), its)
 }
 
 // letGo takes a claim from its holder.
