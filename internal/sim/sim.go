@@ -360,7 +360,7 @@ func (w *world) newSite(i int) *site {
 
 // start runs a new provider on what is there.
 func (s *site) start(ctx context.Context) error {
-	c, err := cluster.New(s.cluster.Driver(), cluster.Config{})
+	c, err := cluster.New(s.cluster.Driver(), cluster.Config{Rand: s.w.source(s.address, time.Now().UnixNano())})
 	if err != nil {
 		return err
 	}
