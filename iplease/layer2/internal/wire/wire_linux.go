@@ -36,13 +36,19 @@ type Wire struct {
 	cfg   Config
 	ifi   *net.Interface
 	socks []*packet.Conn // ARP, IPv6
-	group *ipv6.PacketConn
 
 	mu      sync.Mutex // guards all below
 	answers map[netip.Addr]*repeat
 	probes  map[netip.Addr]net.HardwareAddr // nil until somebody answers
-	groups  map[netip.Addr]int              // users by solicited-node group
+	groups  map[netip.Addr]*group           // by solicited-node group
+	members []*ipv6.PacketConn              // sockets that are in groups, each as full as it gets
 	wake    chan struct{}
+}
+
+// group is a multicast group that is listened to.
+type group struct {
+	users int
+	by    *ipv6.PacketConn
 }
 
 // repeat is the announcing of an address.
@@ -69,7 +75,7 @@ func Open(c Config) (*Wire, error) {
 	}
 	w := &Wire{
 		cfg: c, ifi: ifi, answers: map[netip.Addr]*repeat{}, probes: map[netip.Addr]net.HardwareAddr{},
-		groups: map[netip.Addr]int{}, wake: make(chan struct{}, 1),
+		groups: map[netip.Addr]*group{}, wake: make(chan struct{}, 1),
 	}
 	filter, err := onlyNDP()
 	if err != nil {
@@ -110,9 +116,12 @@ func (w *Wire) Close() error {
 	for _, s := range w.socks {
 		errs = append(errs, s.Close())
 	}
-	if w.group != nil {
-		errs = append(errs, w.group.Close())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range w.members {
+		errs = append(errs, m.Close())
 	}
+	w.members = nil
 	return errors.Join(errs...)
 }
 
@@ -236,37 +245,52 @@ func (w *Wire) join(a netip.Addr) error {
 	if a.Is4() {
 		return nil
 	}
-	group, err := ndp.SolicitedNodeMulticast(a)
+	name, err := ndp.SolicitedNodeMulticast(a)
 	if err != nil {
 		return err
 	}
-	if w.groups[group] == 0 {
-		if w.group == nil {
-			pc, err := net.ListenPacket("udp6", "[::]:0") //nolint:noctx // it resolves nothing
-			if err != nil {
-				return err
-			}
-			w.group = ipv6.NewPacketConn(pc)
-		}
-		if err := w.group.JoinGroup(w.ifi, &net.UDPAddr{IP: group.AsSlice()}); err != nil {
-			return err
-		}
+	if g := w.groups[name]; g != nil {
+		g.users++
+		return nil
 	}
-	w.groups[group]++
-	return nil
+	by, err := w.member(name)
+	if err == nil {
+		w.groups[name] = &group{users: 1, by: by}
+	}
+	return err
+}
+
+// member puts a socket into a group. A socket takes some hundred groups (the
+// kernel's optmem_max); then there is another.
+func (w *Wire) member(name netip.Addr) (*ipv6.PacketConn, error) {
+	to := &net.UDPAddr{IP: name.AsSlice()}
+	if n := len(w.members); n > 0 && w.members[n-1].JoinGroup(w.ifi, to) == nil {
+		return w.members[n-1], nil
+	}
+	pc, err := net.ListenPacket("udp6", "[::]:0") //nolint:noctx // it resolves nothing
+	if err != nil {
+		return nil, err
+	}
+	m := ipv6.NewPacketConn(pc)
+	if err := m.JoinGroup(w.ifi, to); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	w.members = append(w.members, m)
+	return m, nil
 }
 
 func (w *Wire) leave(a netip.Addr) {
 	if a.Is4() {
 		return
 	}
-	group, err := ndp.SolicitedNodeMulticast(a)
-	if err != nil {
+	name, err := ndp.SolicitedNodeMulticast(a)
+	g := w.groups[name]
+	if err != nil || g == nil {
 		return
 	}
-	if w.groups[group]--; w.groups[group] == 0 {
-		delete(w.groups, group)
-		_ = w.group.LeaveGroup(w.ifi, &net.UDPAddr{IP: group.AsSlice()})
+	if g.users--; g.users == 0 {
+		delete(w.groups, name)
+		_ = g.by.LeaveGroup(w.ifi, &net.UDPAddr{IP: name.AsSlice()})
 	}
 }
 
