@@ -81,7 +81,7 @@ func runBench(b *testing.B, cfg provider.Config) {
 	})
 	p, err := provider.New(cfg)
 	require.NoError(b, err)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
 	b.Cleanup(func() { cancel(); require.NoError(b, <-ended) })
@@ -175,7 +175,7 @@ func BenchmarkStatus(b *testing.B) {
 				HostURI: "https://provider.test", Pricer: pricer(),
 			})
 			require.NoError(b, err)
-			ctx, cancel := context.WithCancel(context.Background())
+			ctx, cancel := context.WithCancel(b.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- p.Run(ctx) }()
 			b.Cleanup(func() { cancel(); require.NoError(b, <-ended) })

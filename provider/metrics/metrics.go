@@ -85,16 +85,16 @@ func (m *Metrics) Handler() http.Handler {
 // Observe implements [provider.Observer].
 func (m *Metrics) Observe(e provider.Event) {
 	m.events.WithLabelValues(e.Kind.String()).Inc()
-	switch e.Kind {
-	case provider.EventDeclined:
+	if e.Kind == provider.EventDeclined {
 		for _, r := range e.Reasons {
 			m.declined.WithLabelValues(string(r.Code)).Inc()
 		}
-	case provider.EventLeaseClosed:
+	}
+	if e.Kind == provider.EventLeaseClosed {
 		m.closed.WithLabelValues(e.Reason.String()).Inc()
-	case provider.EventBid:
+	}
+	if e.Kind == provider.EventBid {
 		m.latency.Observe(e.After.Seconds())
-	default:
 	}
 }
 

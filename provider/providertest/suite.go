@@ -129,7 +129,7 @@ func MemoryMarket(t testing.TB) Market {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- m.Run(ctx, time.Second) }()
 	t.Cleanup(func() {
