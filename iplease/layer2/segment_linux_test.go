@@ -3,6 +3,7 @@ package layer2_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -105,6 +106,31 @@ func (l *lab) oneAnswers(t *testing.T) (mac string) {
 	return mac
 }
 
+// announced listens to what is announced without being asked, and returns what
+// waits until a hardware address is the last that was heard for both addresses.
+func (l *lab) announced(t *testing.T) func(mac string) {
+	t.Helper()
+	four, six := l.hear(t, 1, leased4(1)[0]), l.hear(t, 1, leased6(1)[0])
+	return func(mac string) {
+		t.Helper()
+		require.Eventually(t, func() bool { return four() == mac && six() == mac }, patience, 10*time.Millisecond, "%s is not announced", mac)
+	}
+}
+
+// mac is the hardware address of a host on the segment.
+func (l *lab) mac(t *testing.T, host string) string {
+	t.Helper()
+	var out string
+	require.NoError(t, l.hosts[host[0]-'a'].in(func() error {
+		ifi, err := net.InterfaceByName("eth0")
+		if err == nil {
+			out = ifi.HardwareAddr.String()
+		}
+		return err
+	}))
+	return out
+}
+
 func (l *lab) all(t *testing.T, change func(i int, c *layer2.Config)) []*remote {
 	t.Helper()
 	var out []*remote
@@ -183,9 +209,11 @@ func TestAnAddressMovesWhenItsHostIsKilled(t *testing.T) {
 	l := newLab(t, 2)
 	hosts := l.all(t, nil)
 	both := append(l.backends(t, l.hosts[0], 1, "on-a"), l.backends(t, l.hosts[1], 1, "on-b")...)
+	announced := l.announced(t)
 	require.NoError(t, hosts[0].Apply(t.Context(), announcement(1, 1, both...)))
 	first := answering(t, hosts[0], "")
 	require.Equal(t, first, answering(t, hosts[1], ""), "both know who answers")
+	announced(l.mac(t, first))
 	dead, other := hosts[0], hosts[1]
 	second := "b"
 	if first == "b" {
@@ -197,6 +225,7 @@ func TestAnAddressMovesWhenItsHostIsKilled(t *testing.T) {
 	p.until(t, "on-"+first)
 	dead.kill()
 	answering(t, other, second)
+	announced(l.mac(t, second))
 	p.until(t, "on-"+second)
 	gap, lost := p.gap()
 	t.Logf("host %s was killed: no answer for %s, %d datagrams lost", first, gap.Round(time.Millisecond), lost)
