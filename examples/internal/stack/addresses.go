@@ -1,8 +1,10 @@
 package stack
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -10,9 +12,14 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 
+	"github.com/moorage-dev/moorage/cluster/kube"
 	"github.com/moorage-dev/moorage/iplease"
+	ipdriver "github.com/moorage-dev/moorage/iplease/driver"
 	"github.com/moorage-dev/moorage/iplease/layer2"
+	"github.com/moorage-dev/moorage/iplease/metallb"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider"
 )
@@ -21,6 +28,7 @@ import (
 type IPFlags struct {
 	Pools     []string
 	Interface string
+	MetalLB   bool
 	ParkPrice string
 	Egress    bool
 }
@@ -30,6 +38,7 @@ func (f *IPFlags) Register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.Pools, "ip-pool", nil, `addresses to lease, as NAME=RANGE[,RANGE...][;KEY=VALUE...], for example
 "public=203.0.113.16/28,2001:db8::/64;class=premium"; once for each pool`)
 	flags.StringVar(&f.Interface, "ip-interface", "", "interface on whose segment leased addresses are announced; empty keeps them on this host")
+	flags.BoolVar(&f.MetalLB, "ip-metallb", false, "with --cluster kube: lease the addresses of MetalLB's own pools; --ip-pool names some of them instead")
 	flags.StringVar(&f.ParkPrice, "ip-park-price", "30", "what parking an address costs per block, in each denomination; 0 parks none")
 	flags.BoolVar(&f.Egress, "ip-egress", true, "connections of a workload leave from its leased address")
 }
@@ -38,6 +47,7 @@ func (f *IPFlags) Register(flags *pflag.FlagSet) {
 type IPConfig struct {
 	Pools      []iplease.Pool
 	Interface  string
+	MetalLB    bool // lease MetalLB's own pools
 	ParkPrices []market.Price
 	Egress     bool
 }
@@ -52,7 +62,7 @@ func (c IPConfig) ipv6() bool {
 
 // Parse reads the flags.
 func (f IPFlags) Parse(denoms []string) (IPConfig, error) {
-	out := IPConfig{Interface: f.Interface, Egress: f.Egress}
+	out := IPConfig{Interface: f.Interface, MetalLB: f.MetalLB, Egress: f.Egress}
 	for _, text := range f.Pools {
 		p, err := parsePool(text)
 		if err != nil {
@@ -95,18 +105,68 @@ func parsePool(text string) (iplease.Pool, error) {
 	return p, err
 }
 
-// openAddresses opens an announcer on this host; nil without pools.
-func openAddresses(cfg IPConfig, home, node string, log *slog.Logger) (*layer2.Announcer, *provider.Addresses, error) {
-	if len(cfg.Pools) == 0 {
+// announcer is an announcer with work of its own.
+type announcer interface {
+	ipdriver.Announcer
+	Run(ctx context.Context) error
+}
+
+// openAddresses opens what announces leased addresses: MetalLB where containers
+// run on Kubernetes, else this host; nil when none are leased.
+func openAddresses(ctx context.Context, cfg SellerConfig, node string) (announcer, *provider.Addresses, error) {
+	ips, log := cfg.IPs, cfg.Logger.With("part", "addresses")
+	if len(ips.Pools) == 0 && !ips.MetalLB {
 		return nil, nil, nil
 	}
-	sum := sha256.Sum256([]byte(home)) // programs with different homes share a host
-	a, err := layer2.New(layer2.Config{
-		Node: node, Interface: cfg.Interface, StateDir: filepath.Join(home, "addresses"),
-		Instance: hex.EncodeToString(sum[:])[:8], Logger: log.With("part", "addresses"),
-	})
+	var a announcer
+	var err error
+	if cfg.Kube != nil {
+		a, ips.Pools, err = openMetalLB(ctx, *cfg.Kube, ips.Pools, log)
+	} else {
+		sum := sha256.Sum256([]byte(cfg.Home)) // programs with different homes share a host
+		a, err = layer2.New(layer2.Config{
+			Node: node, Interface: ips.Interface, StateDir: filepath.Join(cfg.Home, "addresses"),
+			Instance: hex.EncodeToString(sum[:])[:8], Logger: log,
+		})
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("leased addresses: %w", err)
 	}
-	return a, &provider.Addresses{Pools: cfg.Pools, Announcer: a, ParkPrices: cfg.ParkPrices, Egress: cfg.Egress}, nil
+	return a, &provider.Addresses{Pools: ips.Pools, Announcer: a, ParkPrices: ips.ParkPrices, Egress: ips.Egress}, nil
+}
+
+// openMetalLB opens the announcer of a Kubernetes cluster; without pools those of
+// MetalLB are leased.
+func openMetalLB(ctx context.Context, k kube.Config, pools []iplease.Pool, log *slog.Logger) (announcer, []iplease.Pool, error) {
+	client, err := kubernetes.NewForConfig(k.REST)
+	if err != nil {
+		return nil, nil, err
+	}
+	objects, err := dynamic.NewForConfig(k.REST)
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := metallb.New(metallb.Config{Client: client, Dynamic: objects, Place: place, Instance: k.Instance, Log: log})
+	if err != nil || len(pools) > 0 {
+		return a, pools, err
+	}
+	seen, err := a.Pools(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, a.Close())
+	}
+	for _, p := range seen {
+		one := iplease.Pool{Name: p.Name}
+		for _, r := range p.Ranges {
+			one.Ranges = append(one.Ranges, iplease.Range(r))
+		}
+		pools = append(pools, one)
+	}
+	return a, pools, nil
+}
+
+// place says where the pods of a service are.
+func place(lease market.LeaseID, service string) metallb.Place {
+	labels := kube.Selector(lease, service)
+	labels[kube.LabelManaged] = "true"
+	return metallb.Place{Namespace: kube.Namespace(lease), Selector: kube.Selector(lease, service), Labels: labels}
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/cluster/kube"
 	"github.com/moorage-dev/moorage/cluster/runtime/local"
-	"github.com/moorage-dev/moorage/iplease/layer2"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider"
 	"github.com/moorage-dev/moorage/provider/bidengine"
@@ -70,7 +69,7 @@ type Seller struct {
 	cert        tls.Certificate
 	hostURI     string
 	node        inventory.Node
-	announcer   *layer2.Announcer // nil when no addresses are leased
+	announcer   announcer // nil when no addresses are leased
 }
 
 // NewSeller opens everything. Containers of an earlier run are found again. The
@@ -96,16 +95,13 @@ func (s *Seller) open(ctx context.Context, cfg SellerConfig) error {
 	if err := s.openGateway(ctx, cfg); err != nil {
 		return err
 	}
-	return s.openProvider(cfg)
+	return s.openProvider(ctx, cfg)
 }
 
 // openCluster opens the cluster that is asked for.
 func (s *Seller) openCluster(ctx context.Context, cfg SellerConfig) (err error) {
 	if cfg.Kube == nil {
 		return s.openFleet(ctx, cfg)
-	}
-	if len(cfg.IPs.Pools) > 0 {
-		return errors.New("leased addresses on Kubernetes are announced by MetalLB (package iplease/metallb), which this program does not set up: give no pools")
 	}
 	if s.kube, err = openKube(ctx, *cfg.Kube, cfg.Overcommit, cfg.Logger.With("part", "kube")); err != nil {
 		return err
@@ -175,12 +171,12 @@ func (s *Seller) openGateway(ctx context.Context, cfg SellerConfig) (err error) 
 }
 
 // openProvider joins the parts.
-func (s *Seller) openProvider(cfg SellerConfig) (err error) {
+func (s *Seller) openProvider(ctx context.Context, cfg SellerConfig) (err error) {
 	if s.store, err = provider.OpenStore(cfg.Home); err != nil {
 		return err
 	}
 	var addresses *provider.Addresses
-	if s.announcer, addresses, err = openAddresses(cfg.IPs, cfg.Home, s.node.Name, cfg.Logger); err != nil {
+	if s.announcer, addresses, err = openAddresses(ctx, cfg, s.node.Name); err != nil {
 		return err
 	}
 	s.Provider, err = provider.New(provider.Config{
