@@ -174,7 +174,7 @@ func (v *village) pod(t *testing.T, namespace, name string, labels map[string]st
 	require.NoError(t, wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
 		p, err := api.Get(ctx, name, metav1.GetOptions{})
 		if err != nil || p.Status.Phase != corev1.PodRunning || len(p.Status.PodIPs) < 2 {
-			return false, nil
+			return false, err
 		}
 		for _, ip := range p.Status.PodIPs {
 			out = append(out, netip.MustParseAddr(ip.IP))

@@ -111,7 +111,7 @@ func (a *Agent) loop(ctx context.Context, list func() (Objects, error)) error {
 		}
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // what failed was cut short
 		case err != nil:
 			a.log.ErrorContext(ctx, "policies are not in force", slog.Any("err", err))
 			time.AfterFunc(retryPause, a.poke)

@@ -134,10 +134,7 @@ func (t *table) walk(c *chain, p Packet, depth int) (string, error) {
 		return "", errors.New("too many jumps")
 	}
 	for _, r := range c.rules {
-		v, ok, err := t.apply(r, p)
-		if err != nil {
-			return "", err
-		}
+		v, ok := t.apply(r, p)
 		if !ok {
 			continue
 		}
@@ -155,7 +152,7 @@ func (t *table) walk(c *chain, p Packet, depth int) (string, error) {
 }
 
 // apply returns a rule's verdict if it matches.
-func (t *table) apply(r rule, p Packet) (verdict, bool, error) {
+func (t *table) apply(r rule, p Packet) (verdict, bool) {
 	for _, m := range r.matches {
 		keys := m.keys
 		if m.set != "" {
@@ -166,19 +163,19 @@ func (t *table) apply(r rule, p Packet) (verdict, bool, error) {
 		}
 		v, applies := p.value(m.field)
 		if !applies || slices.ContainsFunc(keys, v.in) == m.not {
-			return verdict{}, false, nil
+			return verdict{}, false
 		}
 	}
 	if r.vmap == "" {
-		return r.verdict, r.verdict.what != "", nil
+		return r.verdict, r.verdict.what != ""
 	}
 	v, applies := p.value(r.field)
 	for _, e := range t.sets[r.vmap].elements {
 		if applies && v.in(e.key) {
-			return e.verdict, true, nil
+			return e.verdict, true
 		}
 	}
-	return verdict{}, false, nil
+	return verdict{}, false
 }
 
 // value is a field of a packet.

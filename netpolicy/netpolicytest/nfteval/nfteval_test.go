@@ -104,7 +104,7 @@ func TestAScriptIsTakenWholeOrNotAtAll(t *testing.T) {
 		"table inet t {\n\tchain forward {\n\t\tip saddr @nobody drop\n\t}\n}",
 		"table inet t {\n\tset more {\n\t\ttype ipv4_addr\n\t\telements = { 10.0.0.0/8 }\n\t}\n}", // a range needs the flag
 		"table inet t {\n\tchain forward {\n\t\tfib daddr type local drop\n\t}\n}",
-		"table inet t {\n\tchain forward {\n\t\tdrop drop\n\t}\n}",
+		"table inet t {\n\tchain forward {\n\t\tdrop accept\n\t}\n}",
 		"table ip t",
 		"list ruleset",
 	} {
