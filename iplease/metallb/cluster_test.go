@@ -22,6 +22,7 @@ import (
 	"github.com/moorage-dev/moorage/internal/kubetest"
 	"github.com/moorage-dev/moorage/iplease"
 	"github.com/moorage-dev/moorage/iplease/driver"
+	"github.com/moorage-dev/moorage/iplease/ipleasetest"
 	"github.com/moorage-dev/moorage/iplease/metallb"
 	"github.com/moorage-dev/moorage/market"
 )
@@ -280,4 +281,54 @@ func TestAnAddressMovesWhenItsNodeDies(t *testing.T) {
 		return err == nil && len(after) > 0 && !bytes.Equal(before, after)
 	}, 2*time.Minute, 100*time.Millisecond)
 	t.Logf("another node answers after %s", time.Since(start).Round(100*time.Millisecond))
+}
+
+// TestAMoveBetweenDeploymentsLosesLittle asks again and again while an address
+// moves to another deployment, and says how long nobody answered. It asserts only
+// that the one that answers afterwards is the new one, and goes on being it.
+func TestAMoveBetweenDeploymentsLosesLittle(t *testing.T) {
+	r := newRig(t, shared.Get(t))
+	n := r.network()
+	one, err := n.Serve(t.Context(), "one")
+	require.NoError(t, err)
+	two, err := n.Serve(t.Context(), "two")
+	require.NoError(t, err)
+	a := claimAt(t, "moving", n.V4[0])
+	for i := range one {
+		one[i].Lease, one[i].Service = a.Ports[0].Lease, "web"
+		two[i].Lease, two[i].Service = lease(t, "tenant/2/1/1/provider"), "web"
+	}
+	a.Backends = append(one, two...) // both run; the ports decide
+	require.NoError(t, n.Announcer.Apply(t.Context(), a))
+	r.announced(a.Claim)
+	to := netip.AddrPortFrom(n.V4[0], 80)
+	answer := func() string {
+		got, _ := n.Ask(t.Context(), ipleasetest.Client{}, iplease.TCP, to)
+		return got.Replica
+	}
+	require.Eventually(t, func() bool { return answer() == "one" }, 30*time.Second, 20*time.Millisecond)
+
+	b := a.Clone()
+	b.Revision++
+	for i := range b.Ports {
+		b.Ports[i].Lease = two[0].Lease
+	}
+	applied := make(chan error, 1)
+	begun := time.Now()
+	go func() { applied <- n.Announcer.Apply(context.Background(), b) }()
+	last, first := begun, time.Time{}
+	require.Eventually(t, func() bool {
+		switch answer() {
+		case "one":
+			last = time.Now()
+		case "two":
+			first = time.Now()
+		}
+		return !first.IsZero()
+	}, 30*time.Second, 5*time.Millisecond)
+	require.NoError(t, <-applied)
+	for range 20 {
+		require.Equal(t, "two", answer())
+	}
+	t.Logf("nobody answered for %s; apply took %s", first.Sub(last).Round(time.Millisecond), time.Since(begun).Round(time.Millisecond))
 }
