@@ -100,6 +100,14 @@ type Watcher interface {
 	Watch(ctx context.Context) iter.Seq2[market.LeaseID, error]
 }
 
+// NodeWatcher is a driver that says when its inventory may have changed.
+type NodeWatcher interface {
+	// WatchNodes yields what Nodes returns, at once and whenever it may differ from
+	// before, until the context ends (then without error). It may yield too often,
+	// never too rarely.
+	WatchNodes(ctx context.Context) iter.Seq2[[]inventory.Node, error]
+}
+
 // LogStreamer is a driver that can read what workloads print.
 type LogStreamer interface {
 	// Logs yields lines, oldest first per replica. With Follow it goes on until

@@ -53,9 +53,25 @@ func named(nodes []inventory.Node, name string) (inventory.Node, error) {
 func TestNodesAreWhatPodsOfOthersLeave(t *testing.T) {
 	r := realCluster(t)
 	d := open(t, r.config(instance()))
+	told := make(chan struct{})
+	watching, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	go func() {
+		for nodes, err := range d.WatchNodes(watching) {
+			if _, missing := named(nodes, "big"); err == nil && missing == nil {
+				close(told)
+				return
+			}
+		}
+	}()
 	r.addNode(t, "big", map[string]string{"attributes.moorage.dev/region": "eu"}, corev1.ResourceList{
 		"cpu": resource.MustParse("8"), "memory": resource.MustParse("16Gi"), "ephemeral-storage": resource.MustParse("100Gi"), "pods": resource.MustParse("110"),
 	})
+	select {
+	case <-told:
+	case <-watching.Done():
+		t.Fatal("nobody was told of the new node")
+	}
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "foreign", Namespace: "default"},
 		Spec: corev1.PodSpec{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,14 +58,13 @@ func TestTheServerIsKilledInTheMiddle(t *testing.T) {
 	during := func(n int, f func() error) {
 		t.Helper()
 		begin, killed := c.writes(), make(chan struct{})
+		var once sync.Once
 		c.setFault(func(req *http.Request) error {
 			if req.Method != http.MethodGet && c.writes() > begin+n {
-				select {
-				case <-killed:
-				default:
-					close(killed)
+				once.Do(func() {
 					assert.NoError(t, server.Kill())
-				}
+					close(killed)
+				})
 			}
 			return nil
 		})

@@ -30,6 +30,7 @@ var (
 	_ driver.LogStreamer        = (*Driver)(nil)
 	_ driver.Execer             = (*Driver)(nil)
 	_ driver.ExclusiveHostnames = (*Driver)(nil)
+	_ driver.NodeWatcher        = (*Driver)(nil)
 )
 
 // errNotReady is why methods fail until the cluster has been seen.
@@ -48,12 +49,14 @@ type Driver struct {
 	client kubernetes.Interface
 	dyn    dynamic.Interface
 
-	hub    hub.Hub
-	queue  workqueue.TypedRateLimitingInterface[market.LeaseID]
-	ready  chan struct{} // closed when store is there and records are read
-	closed chan struct{}
-	once   sync.Once
-	seen   atomic.Int64 // when the server last answered, in Unix nanoseconds
+	hub hub.Hub
+	// nodeHub tells of the inventory, under no lease.
+	nodeHub hub.Hub
+	queue   workqueue.TypedRateLimitingInterface[market.LeaseID]
+	ready   chan struct{} // closed when store is there and records are read
+	closed  chan struct{}
+	once    sync.Once
+	seen    atomic.Int64 // when the server last answered, in Unix nanoseconds
 
 	nodesOld atomic.Bool // the ledger's nodes are to be read anew
 
@@ -304,6 +307,7 @@ func (d *Driver) Close() error {
 		}
 		d.queue.ShutDown()
 		d.hub.Close()
+		d.nodeHub.Close()
 	})
 	return nil
 }

@@ -3,6 +3,7 @@ package kube
 import (
 	"cmp"
 	"context"
+	"iter"
 	"log/slog"
 	"maps"
 	"math"
@@ -15,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/cluster/kube/internal/render"
 	"github.com/moorage-dev/moorage/market"
@@ -30,8 +32,28 @@ func (d *Driver) Nodes(ctx context.Context) ([]inventory.Node, error) {
 	return d.nodes(), nil
 }
 
+// WatchNodes implements [driver.NodeWatcher].
+func (d *Driver) WatchNodes(ctx context.Context) iter.Seq2[[]inventory.Node, error] {
+	return func(yield func([]inventory.Node, error) bool) {
+		watch := d.nodeHub.Watch()
+		defer watch.Leave()
+		for ok := true; ok; _, ok = watch.Wait(ctx) {
+			nodes, err := d.Nodes(ctx)
+			if ctx.Err() != nil || !yield(nodes, err) || err != nil {
+				return
+			}
+		}
+		if ctx.Err() == nil {
+			yield(nil, driver.ErrClosed)
+		}
+	}
+}
+
 // nodesChanged notes that the inventory may differ.
-func (d *Driver) nodesChanged() { d.nodesOld.Store(true) }
+func (d *Driver) nodesChanged() {
+	d.nodesOld.Store(true)
+	d.nodeHub.Publish(market.LeaseID{})
+}
 
 // refreshNodes brings the ledger's nodes up to date. The caller holds mu.
 func (d *Driver) refreshNodes() {
