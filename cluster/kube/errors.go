@@ -38,10 +38,13 @@ func explain(doing string, err error) error {
 }
 
 // transient reports whether a failure may pass: the server is away, slow, busy,
-// restarting or the token just ran out.
+// restarting or the token just ran out. A server that has just started refuses
+// everybody until it has read its roles.
 func transient(err error) bool {
 	var opError net.Error
 	switch {
+	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot "):
+		return true
 	case apierrors.IsServerTimeout(err), apierrors.IsTimeout(err), apierrors.IsTooManyRequests(err),
 		apierrors.IsInternalError(err), apierrors.IsServiceUnavailable(err), apierrors.IsUnexpectedServerError(err),
 		apierrors.IsConflict(err), apierrors.IsUnauthorized(err), apierrors.IsResourceExpired(err), apierrors.IsGone(err):
