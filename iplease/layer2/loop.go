@@ -148,16 +148,14 @@ func (a *Announcer) beat(ctx context.Context) error {
 		}
 		if !a.alive() {
 			a.cfg.Logger.Warn("this host was frozen; it gives its addresses up", "for", time.Since(time.Unix(0, a.beaten.Load())))
-			if a.giveUp(ctx) != nil {
-				return nil //nolint:nilerr // the context ended
-			}
+			a.giveUp(ctx)
 		}
 		a.beaten.Store(time.Now().UnixNano())
 	}
 }
 
-// giveUp waits until this host answers for nothing.
-func (a *Announcer) giveUp(ctx context.Context) error {
+// giveUp waits until this host answers for nothing, or ctx ends.
+func (a *Announcer) giveUp(ctx context.Context) {
 	a.mu.Lock()
 	a.settle(time.Now())
 	for _, c := range a.claims {
@@ -166,7 +164,7 @@ func (a *Announcer) giveUp(ctx context.Context) error {
 	}
 	a.allDirty()
 	a.mu.Unlock()
-	return a.await(ctx, func() bool {
+	_ = a.await(ctx, func() bool {
 		for _, c := range a.claims {
 			if c.here() {
 				return false

@@ -211,7 +211,7 @@ func startChild(h *machine, c layer2.Config) (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &remote{cmd: exec.Command(os.Args[0]), stderr: &bytes.Buffer{}} //nolint:noctx // it is ended by its input
+	r := &remote{cmd: exec.Command(os.Args[0]), stderr: &bytes.Buffer{}}
 	r.cmd.Env = append(os.Environ(), childVariable+"="+string(text))
 	r.cmd.Stderr = r.stderr
 	if os.Getenv("MOORAGE_TEST_LOG") != "" {

@@ -71,8 +71,8 @@ func TestWhatComesFromAnotherLinkIsNotHeard(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, a := range both() {
-		for _, make := range []func(net.HardwareAddr, netip.Addr) ([]byte, error){announcement, question} {
-			b, err := make(self(), a)
+		for _, build := range []func(net.HardwareAddr, netip.Addr) ([]byte, error){announcement, question} {
+			b, err := build(self(), a)
 			if err != nil {
 				f.Fatal(err)
 			}

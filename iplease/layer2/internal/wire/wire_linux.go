@@ -267,7 +267,8 @@ func (w *Wire) member(name netip.Addr) (*ipv6.PacketConn, error) {
 	if n := len(w.members); n > 0 && w.members[n-1].JoinGroup(w.ifi, to) == nil {
 		return w.members[n-1], nil
 	}
-	pc, err := net.ListenPacket("udp6", "[::]:0") //nolint:noctx // it resolves nothing
+	var lc net.ListenConfig
+	pc, err := lc.ListenPacket(context.Background(), "udp6", "[::]:0") // it resolves nothing
 	if err != nil {
 		return nil, err
 	}
