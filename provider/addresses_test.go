@@ -293,6 +293,38 @@ func TestFollowersHearOfTheirAddresses(t *testing.T) {
 	})
 }
 
+func TestAnUpdateKeepsTheAddressAndRetargetsItsPorts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, l := newWorld(t, memcluster.Config{}), newLAN("203.0.113.0/29")
+		w.start(l.lease)
+		id, lease := w.deployIP(ipPlan(t, "V=1", "my-ip"))
+		eventually(t, "announced", func() bool { return l.leads("203.0.113.0", iplease.TCP, 80) == lease })
+		next := ipPlan(t, "V=2", "my-ip")
+		e := &next.Manifest[0].Services[0].Expose
+		(*e)[1].Port, (*e)[2].Port, (*e)[2].ExternalPort = 81, 5353, 53 // TCP inside elsewhere, UDP inside and outside
+		var err error
+		next.Hash, err = next.Manifest.Version()
+		require.NoError(t, err)
+		_, err = w.tenant.Update(t.Context(), id, next)
+		require.NoError(t, err)
+		eventually(t, "the ports are as in the new manifest", func() bool {
+			to := func(proto iplease.Protocol, at string) (port uint16) {
+				_, port, _ = l.network.Reach(netip.MustParseAddr("192.0.2.9"), proto, netip.MustParseAddrPort(at))
+				return port
+			}
+			return to(iplease.TCP, "203.0.113.0:80") == 81 && to(iplease.UDP, "203.0.113.0:53") == 5353 &&
+				l.leads("203.0.113.0", iplease.UDP, 80) == market.LeaseID{}
+		})
+		_, err = w.tenant.Update(t.Context(), id, ipPlan(t, "V=3", "my-ip"))
+		require.NoError(t, err)
+		eventually(t, "and back", func() bool { return l.leads("203.0.113.0", iplease.UDP, 80) == lease })
+		held, err := w.provider().HeldIPs(t.Context(), theTenant)
+		require.NoError(t, err)
+		require.Len(t, held.IPs, 1)
+		assert.Equal(t, "203.0.113.0", held.IPs[0].Addresses[0].String())
+	})
+}
+
 func TestSourcesHoldAlsoAfterAnUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, l := newWorld(t, memcluster.Config{}), newLAN(myIP)
