@@ -28,10 +28,15 @@ func TestRunOutIsPredictedToldAndWithdrawnBeforeInEveryDenomination(t *testing.T
 		t.Run(denom, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, memcluster.Config{})
-				p, _ := w.start(func(c *provider.Config) { c.WarnBefore, c.WithdrawBefore = 2*time.Hour, time.Hour })
+				p, _ := w.start(func(c *provider.Config) {
+					c.WarnBefore, c.WithdrawBefore = 20*time.Minute, 10*time.Minute
+					c.Pricer = bidengine.PricerFunc(func(context.Context, bidengine.Request) (market.Decimal, error) {
+						return market.NewDecimal(100), nil
+					})
+				})
 				one := plan(t, "V=1", nil)
 				one.Groups[0].Units[0].Price.Denom = denom
-				one.Deposit = market.NewCoin(denom, 500_000) // 50,000 blocks at 10
+				one.Deposit = market.NewCoin(denom, 500_000) // 5,000 blocks at 100
 				r, err := w.tenant.Deploy(t.Context(), one)
 				require.NoError(t, err)
 				account, err := w.market.Client(theTenant).Account(t.Context(), r.Deployment)
@@ -41,12 +46,12 @@ func TestRunOutIsPredictedToldAndWithdrawnBeforeInEveryDenomination(t *testing.T
 					s, err := p.LeaseStatus(t.Context(), r.Leases[0])
 					return err == nil && s.Funds != nil && s.Funds.RunOutHeight == account.DueAt
 				})
-				time.Sleep(45_000 * time.Second) // virtual; blocks take a second
+				time.Sleep(3900 * time.Second) // virtual; blocks take a second
 				eventually(t, "it is told", func() bool { return len(w.saw(provider.EventRunsDry)) == 1 })
 				told := w.saw(provider.EventRunsDry)[0]
 				assert.Equal(t, account.DueAt, told.RunOut.Height)
-				assert.WithinDuration(t, time.Now().Add(2*time.Hour), told.RunOut.Time, time.Hour)
-				time.Sleep(2 * time.Hour) // virtual
+				assert.WithinDuration(t, time.Now().Add(18*time.Minute), told.RunOut.Time, 5*time.Minute)
+				time.Sleep(20 * time.Minute) // virtual
 				eventually(t, "closed for want of funds", func() bool { return len(w.saw(provider.EventLeaseClosed)) == 1 })
 				assert.Equal(t, market.ReasonInsufficientFunds, w.saw(provider.EventLeaseClosed)[0].Reason)
 				assert.NotEmpty(t, w.saw(provider.EventWithdrawn))
