@@ -99,7 +99,7 @@ func (r *Runtime) EnsureNetwork(ctx context.Context, name string) (runtime.Netwo
 	have := r.networks[name]
 	r.mu.Unlock()
 	if have != nil { // somebody may have flushed the machine's rules
-		return view(have.Segment), errors.Join(r.weave(ctx, name), r.ready(ctx, have.Segment))
+		return view(have.Segment), r.wire(ctx, have.Segment)
 	}
 	s, err := r.newNetwork(ctx, name)
 	return view(s), err
@@ -129,7 +129,7 @@ func (r *Runtime) newNetwork(ctx context.Context, name string) (fabric.Segment, 
 	r.mu.Lock()
 	r.networks[name] = &segment{Segment: s, users: map[netip.Addr]user{}}
 	r.mu.Unlock()
-	if err := errors.Join(r.weave(ctx, name), r.ready(ctx, s)); err != nil {
+	if err := r.wire(ctx, s); err != nil {
 		return fabric.Segment{}, errors.Join(err, r.dropNetwork(context.WithoutCancel(ctx), s))
 	}
 	return s, nil

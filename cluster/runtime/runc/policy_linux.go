@@ -77,6 +77,15 @@ func (r *Runtime) admit(ctx context.Context, network string) error {
 	return r.weave(ctx, network)
 }
 
+// wire puts a network's rules into force, then makes its bridge. The caller holds
+// fabricMu.
+func (r *Runtime) wire(ctx context.Context, s fabric.Segment) error {
+	if err := r.weave(ctx, s.Name); err != nil {
+		return err
+	}
+	return r.ready(ctx, s)
+}
+
 // ready makes the machine forward packets, and the bridges. The rules that judge
 // the packets are in force before.
 func (r *Runtime) ready(ctx context.Context, bridges ...fabric.Segment) error {
