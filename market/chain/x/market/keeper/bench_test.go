@@ -42,7 +42,7 @@ func newCommitted(b *testing.B) *committed {
 	b.Cleanup(func() { _ = db.Close() })
 	key := storetypes.NewKVStoreKey(keeper.StoreKey)
 	c := &committed{bank: &bank{balances: make(map[string]sdk.Coins)}, store: rootmulti.NewStore(db, log.NewNopLogger())}
-	c.store.SetPruning(pruningtypes.NewCustomPruningOptions(10, 10))
+	c.store.SetPruning(pruningtypes.NewPruningOptions(pruningtypes.PruningNothing))
 	c.store.SetIAVLSyncPruning(true)
 	c.store.MountStoreWithDB(key, storetypes.StoreTypeIAVL, nil)
 	require.NoError(b, c.store.LoadLatestVersion())
