@@ -331,7 +331,7 @@ func hostDies(ctx context.Context, e *Env) error {
 	if e.Announcer, err = e.Kill(ctx); err != nil {
 		return err
 	}
-	_, err = e.status(ctx, a.Claim, func(s driver.Status) bool {
+	err = e.status(ctx, a.Claim, func(s driver.Status) bool {
 		return len(s.Addresses) > 0 && s.Addresses[0].State == driver.Announced && s.Addresses[0].Node != dead
 	})
 	if err != nil {

@@ -150,13 +150,14 @@ func newerRevision(ctx context.Context, e *Env) error {
 
 func concurrentApplies(ctx context.Context, e *Env) error {
 	const n = 4
-	errs := make([]error, n)
+	errs := make([]error, n+1)
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() { errs[i] = e.held(ctx, e.bare(i+1, 1)) })
 	}
 	wg.Wait()
-	return errors.Join(append(errs, e.lists(ctx, claim(1), claim(2), claim(3), claim(4)))...)
+	errs[n] = e.lists(ctx, claim(1), claim(2), claim(3), claim(4))
+	return errors.Join(errs...)
 }
 
 func list(ctx context.Context, e *Env) error {

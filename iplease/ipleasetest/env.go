@@ -72,8 +72,7 @@ func (e *Env) announce(ctx context.Context, a driver.Announcement) error {
 	if err := e.Announcer.Apply(ctx, a.Clone()); err != nil {
 		return fmt.Errorf("apply of revision %d: %w", a.Revision, err)
 	}
-	_, err := e.status(ctx, a.Claim, func(s driver.Status) bool { return s.State == driver.Announced && s.Revision == a.Revision })
-	return err
+	return e.status(ctx, a.Claim, func(s driver.Status) bool { return s.State == driver.Announced && s.Revision == a.Revision })
 }
 
 // held applies and waits until the addresses are announced, whatever the ports
@@ -82,11 +81,10 @@ func (e *Env) held(ctx context.Context, a driver.Announcement) error {
 	if err := e.Announcer.Apply(ctx, a.Clone()); err != nil {
 		return fmt.Errorf("apply of revision %d: %w", a.Revision, err)
 	}
-	_, err := e.status(ctx, a.Claim, func(s driver.Status) bool {
+	return e.status(ctx, a.Claim, func(s driver.Status) bool {
 		return s.Revision == a.Revision && len(s.Addresses) == len(a.Addresses) &&
 			!slices.ContainsFunc(s.Addresses, func(as driver.AddressStatus) bool { return as.State != driver.Announced })
 	})
-	return err
 }
 
 // soon tries again until f succeeds or the patience ends, and returns the last
@@ -113,19 +111,17 @@ func (e *Env) soon(ctx context.Context, f func() error) error {
 }
 
 // status waits until a claim's status is as wanted.
-func (e *Env) status(ctx context.Context, id iplease.ClaimID, ok func(driver.Status) bool) (driver.Status, error) {
-	var last driver.Status
-	err := e.soon(ctx, func() error {
+func (e *Env) status(ctx context.Context, id iplease.ClaimID, ok func(driver.Status) bool) error {
+	return e.soon(ctx, func() error {
 		s, err := e.Announcer.Status(ctx, id)
 		if err != nil {
 			return fmt.Errorf("status: %w", err)
 		}
-		if last = s; !ok(s) {
+		if !ok(s) {
 			return fmt.Errorf("status is %s", describe(s))
 		}
 		return nil
 	})
-	return last, err
 }
 
 // describe prints a status in a line.

@@ -282,8 +282,11 @@ func (a *Announcer) Watch(ctx context.Context) iter.Seq2[iplease.ClaimID, error]
 			}
 		}
 		if err == nil {
-			for text := range changes {
-				id, err := iplease.ParseClaimID(text)
+			for text, err := range changes {
+				var id iplease.ClaimID
+				if err == nil {
+					id, err = iplease.ParseClaimID(text)
+				}
 				if err != nil || !yield(id, nil) {
 					return
 				}

@@ -147,8 +147,11 @@ func (a *Announcer) Watch(ctx context.Context) iter.Seq2[iplease.ClaimID, error]
 			}
 		}
 		go a.endWith(inner, cancel)
-		for text := range changes {
-			id, err := iplease.ParseClaimID(text)
+		for text, err := range changes {
+			var id iplease.ClaimID
+			if err == nil {
+				id, err = iplease.ParseClaimID(text)
+			}
 			if err != nil || !yield(id, nil) {
 				return
 			}
