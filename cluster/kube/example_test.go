@@ -19,7 +19,7 @@ func ExampleNamespace() {
 }
 
 // A provider on the cluster of the usual kubeconfig, with pages by ingress-nginx.
-func ExampleNew() {
+func ExampleNew() { //nolint:testableexamples // it needs a cluster
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	rest, err := clientcmd.BuildConfigFromFlags("", clientcmd.RecommendedHomeFile)

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -93,14 +94,12 @@ func comparePorts(a, b driver.ForwardedPort) int {
 func (d *Driver) forwarded(svc *corev1.Service, e manifest.Expose) (driver.ForwardedPort, bool) {
 	out := driver.ForwardedPort{Host: d.cfg.PublicHost, Port: uint16(e.Port), Proto: e.Proto}
 	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
-		for _, in := range svc.Status.LoadBalancer.Ingress {
-			if out.Host = in.Hostname; out.Host == "" {
-				out.Host = in.IP
-			}
-			out.ExternalPort = uint16(e.External())
-			return out, true
+		all := svc.Status.LoadBalancer.Ingress
+		if len(all) == 0 {
+			return out, false
 		}
-		return out, false
+		out.Host, out.ExternalPort = cmp.Or(all[0].Hostname, all[0].IP), uint16(e.External())
+		return out, true
 	}
 	for _, p := range svc.Spec.Ports {
 		if p.TargetPort.IntValue() == int(e.Port) && string(p.Protocol) == string(e.Proto) && p.NodePort != 0 {

@@ -81,7 +81,7 @@ func newState(w driver.Workload, res render.Resolution) (*state, error) {
 	}
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	if _, err := z.Write(text); err == nil {
+	if _, err = z.Write(text); err == nil {
 		err = z.Close()
 	}
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
 	"k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/moorage-dev/moorage/cluster/kube/internal/diff"

@@ -41,9 +41,6 @@ const (
 	StateType = "moorage.dev/workload"
 )
 
-// maxLabel is the longest DNS label and label value.
-const maxLabel = 63
-
 // Namespace returns the name of the namespace of a lease: a DNS label that no
 // other lease has.
 func Namespace(id market.LeaseID) string {

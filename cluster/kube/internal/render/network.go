@@ -202,17 +202,17 @@ func (r *renderer) ingress(s manifest.Service, e manifest.Expose, hosts []string
 func nginxOptions(o manifest.HTTPOptions) map[string]string {
 	const prefix = "nginx.ingress.kubernetes.io/"
 	out := make(map[string]string)
-	number := func(key string, n uint32, unit string) {
+	number := func(key string, n uint32) {
 		if n > 0 {
-			out[prefix+key] = strconv.FormatUint(uint64(n), 10) + unit
+			out[prefix+key] = strconv.FormatUint(uint64(n), 10)
 		}
 	}
-	number("proxy-body-size", o.MaxBodySize, "")
-	number("proxy-read-timeout", seconds(o.ReadTimeout), "")
-	number("proxy-send-timeout", seconds(o.SendTimeout), "")
-	number("proxy-next-upstream-tries", o.NextTries, "")
-	number("proxy-next-upstream-timeout", seconds(o.NextTimeout), "")
-	number("proxy-buffer-size", o.ProxyBufferSize, "")
+	number("proxy-body-size", o.MaxBodySize)
+	number("proxy-read-timeout", seconds(o.ReadTimeout))
+	number("proxy-send-timeout", seconds(o.SendTimeout))
+	number("proxy-next-upstream-tries", o.NextTries)
+	number("proxy-next-upstream-timeout", seconds(o.NextTimeout))
+	number("proxy-buffer-size", o.ProxyBufferSize)
 	if cases := nextCases(o.NextCases); len(cases) > 0 {
 		out[prefix+"proxy-next-upstream"] = strings.Join(cases, " ")
 	}

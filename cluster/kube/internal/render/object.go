@@ -10,9 +10,8 @@ import (
 	"fmt"
 	"maps"
 
-	metav1 "k8s.io/client-go/applyconfigurations/meta/v1"
-
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	metav1 "k8s.io/client-go/applyconfigurations/meta/v1"
 )
 
 // Kind is a kind of object and its resource.
@@ -34,56 +33,56 @@ func Kinds() []Kind {
 	}
 }
 
-func kind(group, version, resource, name string) Kind {
-	return Kind{GroupVersionResource: schema.GroupVersionResource{Group: group, Version: version, Resource: resource}, Kind: name}
+func kind(group, resource, name string) Kind {
+	return Kind{GroupVersionResource: schema.GroupVersionResource{Group: group, Version: "v1", Resource: resource}, Kind: name}
 }
 
 // Namespaces and the others below name the kinds.
 func Namespaces() Kind {
-	k := kind("", "v1", "namespaces", "Namespace")
+	k := kind("", "namespaces", "Namespace")
 	k.Cluster = true
 	return k
 }
 
 // Secrets hold the workload and pull credentials.
-func Secrets() Kind { return kind("", "v1", "secrets", "Secret") }
+func Secrets() Kind { return kind("", "secrets", "Secret") }
 
 // ServiceAccounts are for services with permissions.
-func ServiceAccounts() Kind { return kind("", "v1", "serviceaccounts", "ServiceAccount") }
+func ServiceAccounts() Kind { return kind("", "serviceaccounts", "ServiceAccount") }
 
 // Roles are the permissions.
-func Roles() Kind { return kind("rbac.authorization.k8s.io", "v1", "roles", "Role") }
+func Roles() Kind { return kind("rbac.authorization.k8s.io", "roles", "Role") }
 
 // RoleBindings give them.
 func RoleBindings() Kind {
-	return kind("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
+	return kind("rbac.authorization.k8s.io", "rolebindings", "RoleBinding")
 }
 
 // Quotas bound a lease.
-func Quotas() Kind { return kind("", "v1", "resourcequotas", "ResourceQuota") }
+func Quotas() Kind { return kind("", "resourcequotas", "ResourceQuota") }
 
 // Policies are network policies.
-func Policies() Kind { return kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy") }
+func Policies() Kind { return kind("networking.k8s.io", "networkpolicies", "NetworkPolicy") }
 
 // Services are names and forwarded ports.
-func Services() Kind { return kind("", "v1", "services", "Service") }
+func Services() Kind { return kind("", "services", "Service") }
 
 // ClaimTemplates ask for devices.
 func ClaimTemplates() Kind {
-	return kind("resource.k8s.io", "v1", "resourceclaimtemplates", "ResourceClaimTemplate")
+	return kind("resource.k8s.io", "resourceclaimtemplates", "ResourceClaimTemplate")
 }
 
 // Deployments run services without persistent volumes.
-func Deployments() Kind { return kind("apps", "v1", "deployments", "Deployment") }
+func Deployments() Kind { return kind("apps", "deployments", "Deployment") }
 
 // StatefulSets run the others.
-func StatefulSets() Kind { return kind("apps", "v1", "statefulsets", "StatefulSet") }
+func StatefulSets() Kind { return kind("apps", "statefulsets", "StatefulSet") }
 
 // Ingresses route HTTP.
-func Ingresses() Kind { return kind("networking.k8s.io", "v1", "ingresses", "Ingress") }
+func Ingresses() Kind { return kind("networking.k8s.io", "ingresses", "Ingress") }
 
 // Routes route HTTP by the Gateway API.
-func Routes() Kind { return kind("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute") }
+func Routes() Kind { return kind("gateway.networking.k8s.io", "httproutes", "HTTPRoute") }
 
 // Object is one rendered object.
 type Object struct {

@@ -172,11 +172,11 @@ func (r *renderer) security(s manifest.Service) *core.SecurityContextApplyConfig
 
 // probe is what makes a replica ready.
 func (r *renderer) probe(s manifest.Service) *core.ProbeApplyConfiguration {
-	make := TCPProbe
+	ask := TCPProbe
 	if r.o.Probe != nil {
-		make = r.o.Probe
+		ask = r.o.Probe
 	}
-	p := make(s)
+	p := ask(s)
 	if p == nil {
 		return nil
 	}
