@@ -120,6 +120,29 @@ func harness(t *testing.T, mutate func(*networkingv1.NetworkPolicy)) netpolicyte
 
 func TestObjectsAreWhatEvaluateSaysByCyclonus(t *testing.T) { netpolicytest.Run(t, harness(t, nil)) }
 
+func TestTheClustersNameServersAreReachedByWhatTheyAre(t *testing.T) {
+	p, err := netpolicy.Compile(groups()["web"], nil, netpolicy.Surroundings{})
+	require.NoError(t, err)
+	objects, err := kubepolicy.Render(p, kubepolicy.Options{Namespace: namespace(0)})
+	require.NoError(t, err)
+	from := peer(netpolicytest.End{Role: netpolicy.Replica, Service: "web", Address: prefix("10.244.0.2/32").Addr()})
+	server := cyclonus.Peer{
+		IP: "10.244.0.3", Namespace: "kube-system", NamespaceLabels: map[string]string{"kubernetes.io/metadata.name": "kube-system"},
+		Labels: map[string]string{"k8s-app": "kube-dns"},
+	}
+	neighbour, impostor := server, server
+	neighbour.Labels = map[string]string{"k8s-app": "metrics"}
+	impostor.Namespace, impostor.NamespaceLabels = "lease-9", map[string]string{"kubernetes.io/metadata.name": "lease-9"}
+	udp, tcp := corev1.ProtocolUDP, corev1.ProtocolTCP
+	packets := []cyclonus.Packet{
+		{From: from, To: server, Protocol: udp, Port: 53}, {From: from, To: server, Protocol: tcp, Port: 53},
+		{From: from, To: server, Protocol: tcp, Port: 9153}, {From: from, To: neighbour, Protocol: udp, Port: 53}, {From: from, To: impostor, Protocol: udp, Port: 53},
+	}
+	a, err := judge(t).Ask(t.Context(), objects, packets)
+	require.NoError(t, err)
+	assert.Equal(t, []bool{true, true, false, false, false}, a.Egress)
+}
+
 func caught(t *testing.T, name string, h netpolicytest.Harness) {
 	t.Helper()
 	cases := netpolicytest.Cases()
