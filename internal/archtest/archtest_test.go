@@ -115,9 +115,9 @@ var restricted = []struct {
 }{
 	{[]string{"github.com/cosmos", "github.com/cometbft", "cosmossdk.io"}, []string{"market/chain", "examples"},
 		"only the Cosmos host knows Cosmos"},
-	{[]string{"github.com/cosmos/ibc-go", "github.com/ethereum", "github.com/cometbft/cometbft/node"},
+	{[]string{"github.com/cosmos/ibc-go", "github.com/ethereum"},
 		[]string{"market/chain/app", "market/chain/node", "market/chain/chaintest", "examples"},
-		"only who runs a chain links a node and IBC: the client, the keys and the module stay light"},
+		"only who runs a chain links IBC: the client, the keys and the modules do not"},
 	{[]string{"k8s.io"}, []string{"cluster/kube", "iplease/metallb", "netpolicy/kubepolicy", "internal/kubetest", "internal/cyclonus", "examples"},
 		"only the Kubernetes back ends know Kubernetes"},
 	{[]string{"github.com/opencontainers/runc", "github.com/opencontainers/cgroups"}, []string{"cluster/runtime", "examples"},
