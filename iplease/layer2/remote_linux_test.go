@@ -12,6 +12,7 @@ import (
 	"net/rpc"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 
@@ -198,6 +199,9 @@ func start(tb testing.TB, h *machine, c layer2.Config) *remote {
 	require.NoError(tb, err)
 	tb.Cleanup(func() {
 		r.shut()
+		if strings.Contains(r.stderr.String(), "DATA RACE") {
+			tb.Error("the race detector complains")
+		}
 		if tb.Failed() {
 			tb.Logf("host %s: %s", h.name, r.stderr)
 		}
