@@ -132,7 +132,7 @@ func BenchmarkFullBlocks(b *testing.B) {
 }
 
 func fullBlocks(b *testing.B, batch int) {
-	tenant, provider := keys.FromSeed("rich", "node bench"), keys.FromSeed("seller", "node bench")
+	tenant, provider := keys.FromSeed("rich", "node bench"), keys.FromSeed("seller", "node bench seller")
 	g := app.Genesis{ChainID: "bench-1", Market: market.DefaultParams("uakt")}
 	for _, k := range []*keys.Key{tenant, provider} {
 		g.Accounts = append(g.Accounts, app.Account{Address: k.Address(), Coins: market.Coins{market.NewCoin("uakt", 1<<60)}})
@@ -142,7 +142,11 @@ func fullBlocks(b *testing.B, batch int) {
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	<-n.Ready()
+	select {
+	case <-n.Ready():
+	case err := <-done:
+		b.Fatal(err)
+	}
 	conn, err := n.Dial()
 	require.NoError(b, err)
 	buyer, err := client.New(conn, client.Config{Signer: tenant, Poll: 20 * time.Millisecond})
