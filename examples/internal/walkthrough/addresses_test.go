@@ -129,10 +129,10 @@ func watchGap(ctx context.Context, at string) <-chan time.Duration {
 // real containers and real connections.
 func TestALeasedAddressIsWithheldMovedAndParked(t *testing.T) {
 	s := newSeparate(t, "--ip-pool", ipPool)
-	t.Cleanup(func() { // what is asked to end takes the addresses off this host
+	defer func() { // what is asked to end takes the addresses off this host
 		s.provider.signal(syscall.SIGINT)
 		s.provider.end()
-	})
+	}()
 
 	t.Log(s.tenant("deploy", s.ipDocument("Blue"), "--dseq", "1")) // 1: deploy
 	s.answers("Blue")
