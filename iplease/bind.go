@@ -65,7 +65,7 @@ func (t *Table) Close(lease market.LeaseID, now time.Time) {
 // changes nothing.
 func (t *Table) Bind(lease market.LeaseID, w Want, now time.Time) (Claim, error) {
 	id := ClaimID{lease.Owner, w.Name}
-	if err := w.validate(id, lease); err != nil {
+	if err := w.validate(id); err != nil {
 		return Claim{}, err
 	}
 	c, reserved := t.usable(id, &w), t.reservation(lease.OrderID, w.Number)
@@ -103,7 +103,7 @@ func (t *Table) has(id ClaimID, lease market.LeaseID) Claim {
 // Explain says what Bind would say to a want, and changes nothing.
 func (t *Table) Explain(lease market.LeaseID, w Want) error {
 	id := ClaimID{lease.Owner, w.Name}
-	if err := w.validate(id, lease); err != nil {
+	if err := w.validate(id); err != nil {
 		return err
 	}
 	c := t.usable(id, &w)

@@ -18,7 +18,7 @@
 // ([Table.Prepare]) or the first one closes.
 //
 //	from       to         by
-//	free       reserved   Reserve: a bid was made
+//	free       reserved   Reserve(): a bid was made
 //	free       bound      Update, Bind: a manifest came and nothing was reserved
 //	reserved   free       Unreserve, Expire, Close: the bid came to nothing
 //	reserved   bound      Update, Bind

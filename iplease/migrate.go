@@ -98,7 +98,7 @@ func (t *Table) Prepare(m Move, now time.Time) (already bool, err error) {
 // ports checks and sorts the destination's ports.
 func (m Move) ports(c *claim) ([]Port, error) {
 	w := Want{Name: m.Claim.Name, Ports: m.Ports}
-	if err := w.validate(m.Claim, market.LeaseID{}); err != nil {
+	if err := w.validate(m.Claim); err != nil {
 		return nil, err
 	}
 	for _, p := range m.Ports {

@@ -75,7 +75,7 @@ func without(ports []Port, lease market.LeaseID) []Port {
 }
 
 // validate checks the form of a want.
-func (w Want) validate(id ClaimID, lease market.LeaseID) error {
+func (w Want) validate(id ClaimID) error {
 	if err := id.Validate(); err != nil {
 		return err
 	}

@@ -190,7 +190,8 @@ func (n *network) observe(e provider.Event) {
 	case provider.EventLeaseClosed:
 		n.con.Step("provider", "lease %s is over (%s), its containers are gone", orderName(e.Lease.OrderID), e.Reason)
 	case provider.EventRegistered, provider.EventOrderSeen, provider.EventBidEnded, provider.EventLeaseWon,
-		provider.EventManifestAccepted, provider.EventStatus:
+		provider.EventManifestAccepted, provider.EventStatus,
+		provider.EventRunsDry, provider.EventScaled, provider.EventScaleDeclined:
 		// The tenant's own steps tell of these.
 	}
 }

@@ -146,7 +146,7 @@ func (g *granting) entry() (e marketpb.DeploymentGrant, err error) {
 }
 
 // submit signs and sends a message and says in which block it is.
-func (g *granting) submit(cmd *cobra.Command, make func(*client.Client) (sdk.Msg, error)) (err error) {
+func (g *granting) submit(cmd *cobra.Command, message func(*client.Client) (sdk.Msg, error)) (err error) {
 	ring, err := keycmd.Options{Dir: g.program.keyDir, Backend: &g.program.backend, Stdin: cmd.InOrStdin()}.Open()
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (g *granting) submit(cmd *cobra.Command, make func(*client.Client) (sdk.Msg
 	if err != nil {
 		return err
 	}
-	msg, err := make(c)
+	msg, err := message(c)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ func TestConformance(t *testing.T) {
 	clustertest.Run(t, clustertest.Harness{
 		Abilities: []clustertest.Ability{clustertest.HTTP},
 		New: func(t *testing.T) *clustertest.Cluster {
+			t.Helper()
 			pages := httptest.NewUnstartedServer(nil)
 			f, err := NewFunctions(map[string]Image{"guest": inTheSuite}, node(), pages.Listener.Addr().String())
 			require.NoError(t, err)

@@ -70,7 +70,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, out io.Writer) error {
+func run(ctx context.Context, out io.Writer) (err error) {
 	money := market.Coins{market.NewCoin("uact", 1_000_000)}
 	host, err := memmarket.New(memmarket.Config{
 		BlockPerSubmit: true,
@@ -97,13 +97,16 @@ func run(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
-	defer func() { cancel(); <-ended }()
+	defer func() {
+		cancel()
+		err = errors.Join(err, <-ended)
+	}()
 
-	if _, err := club.Client("stranger").Submit(ctx, order("stranger")); !errors.Is(err, market.ErrUnauthorized) {
-		return fmt.Errorf("the stranger's order: %w", err)
-	} else {
-		fmt.Fprintln(out, "stranger:", err)
+	_, refusal := club.Client("stranger").Submit(ctx, order("stranger"))
+	if !errors.Is(refusal, market.ErrUnauthorized) {
+		return fmt.Errorf("the stranger's order: %w", refusal)
 	}
+	fmt.Fprintln(out, "stranger:", refusal)
 	if _, err := club.Client("member").Submit(ctx, order("member")); err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func TestThePricingFile(t *testing.T) {
 	got, err = price(t, rates, "friend")
 	require.NoError(t, err)
 	assert.Equal(t, "5", got.String())
-	var refusal *bidengine.Refusal
+	var refusal *bidengine.RefusalError
 	_, err = price(t, rates, "foe")
 	require.ErrorAs(t, err, &refusal)
 

@@ -262,7 +262,7 @@ func FromInventory(refused []inventory.Reason) []Reason {
 }
 
 func judge(amount market.Decimal, ceiling market.Price, err error) []Reason {
-	var refusal *Refusal
+	var refusal *RefusalError
 	switch {
 	case errors.As(err, &refusal):
 		return []Reason{refusal.Reason}

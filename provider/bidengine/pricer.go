@@ -12,12 +12,12 @@ import (
 // order is not bid on, for that reason.
 var ErrNoPrice = errors.New("bidengine: no price")
 
-// Refusal is an error with which a [Pricer] refuses an order for a reason of its
+// RefusalError is an error with which a [Pricer] refuses an order for a reason of its
 // own: no bid is made, and the reason is shown like any other.
-type Refusal struct{ Reason Reason }
+type RefusalError struct{ Reason Reason }
 
 // Error implements error.
-func (e *Refusal) Error() string { return "bidengine: no bid: " + e.Reason.String() }
+func (e *RefusalError) Error() string { return "bidengine: no bid: " + e.Reason.String() }
 
 // Pricer sets prices. It may be called concurrently.
 type Pricer interface {

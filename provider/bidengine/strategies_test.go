@@ -116,7 +116,7 @@ func TestTheMostExactKeyOfACardSetsItsRate(t *testing.T) {
 func TestAStrategyRefusesForAReasonOfItsOwn(t *testing.T) {
 	s := snapshot(t)
 	s.Pricer = bidengine.PricerFunc(func(context.Context, bidengine.Request) (market.Decimal, error) {
-		return market.Decimal{}, &bidengine.Refusal{Reason: bidengine.Reason{Code: "full-moon", Detail: "not tonight"}}
+		return market.Decimal{}, &bidengine.RefusalError{Reason: bidengine.Reason{Code: "full-moon", Detail: "not tonight"}}
 	})
 	_, reasons := bidengine.Decide(t.Context(), order(nil), s)
 	assert.Equal(t, []bidengine.Reason{{Code: "full-moon", Detail: "not tonight"}}, reasons)

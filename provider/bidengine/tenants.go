@@ -31,9 +31,9 @@ func (t Tenants) Price(ctx context.Context, r Request) (market.Decimal, error) {
 	tenant := r.Order.ID.Owner
 	switch {
 	case t.Deny[tenant]:
-		return market.Decimal{}, &Refusal{Reason{TenantDenied, "this provider does not serve this tenant"}}
+		return market.Decimal{}, &RefusalError{Reason{TenantDenied, "this provider does not serve this tenant"}}
 	case t.Allow != nil && !t.Allow[tenant]:
-		return market.Decimal{}, &Refusal{Reason{TenantNotAllowed, "this provider serves only tenants that its operator knows"}}
+		return market.Decimal{}, &RefusalError{Reason{TenantNotAllowed, "this provider serves only tenants that its operator knows"}}
 	}
 	price, err := t.Pricer.Price(ctx, r)
 	percent, special := t.Percent[tenant]

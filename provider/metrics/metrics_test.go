@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -38,7 +39,7 @@ func TestAProviderThatCannotBeReadIsAFailedScrapeAndNoPanic(t *testing.T) {
 	m := metrics.New()
 	m.Attach(source{errors.New("boom")})
 	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	assert.Equal(t, 500, w.Code)
 }
 
@@ -47,7 +48,7 @@ func Example() {
 	m.Attach(source{}) // a provider
 	m.Observe(provider.Event{Kind: provider.EventBid})
 	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for line := range strings.Lines(w.Body.String()) {
 		if strings.HasPrefix(line, "moorage_provider_leases{") {
 			fmt.Print(line)

@@ -3,6 +3,7 @@ package operator_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 
 	"github.com/moorage-dev/moorage/market"
@@ -29,7 +30,7 @@ func (idle) Withdraw(context.Context) error { return nil }
 // A load balancer or an alarm asks whether the provider can serve.
 func ExampleNew() {
 	w := httptest.NewRecorder()
-	operator.New(idle{}, nil).ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+	operator.New(idle{}, nil).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 	fmt.Print(w.Code, " ", w.Body)
 	// Output: 503 {"message":"the cluster cannot be seen"}
 }

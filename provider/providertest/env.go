@@ -38,8 +38,8 @@ type Env struct {
 	events  []provider.Event
 }
 
-func (h Harness) env(t testing.TB) *Env {
-	t.Helper()
+func (h Harness) env(tb testing.TB) *Env {
+	tb.Helper()
 	e := &Env{Patience: cmp.Or(h.Patience, DefaultPatience), pricer: h.Pricer, denom: cmp.Or(h.Denom, "uact")}
 	if h.Market == nil {
 		h.Market = MemoryMarket
@@ -53,7 +53,7 @@ func (h Harness) env(t testing.TB) *Env {
 	if e.pricer == nil {
 		e.pricer = bidengine.PricerFunc(fixed)
 	}
-	e.market, e.cluster, e.store = h.Market(t), h.Cluster(t), h.Store(t)
+	e.market, e.cluster, e.store = h.Market(tb), h.Cluster(tb), h.Store(tb)
 	e.cluster.Image = cmp.Or(e.cluster.Image, "image:1")
 	var err error
 	e.Tenant, err = tenant.New(tenant.Config{
@@ -61,7 +61,7 @@ func (h Harness) env(t testing.TB) *Env {
 		Dial: func(market.Provider) (tenant.Gateway, error) { return e, nil },
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return e
 }

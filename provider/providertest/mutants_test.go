@@ -178,8 +178,9 @@ func (k brokenCluster) Watch(ctx context.Context) iter.Seq2[market.LeaseID, erro
 }
 
 func clusters(b brokenCluster) providertest.Harness {
-	return providertest.Harness{Cluster: func(t testing.TB) providertest.Cluster {
-		mem := providertest.MemoryCluster(t)
+	return providertest.Harness{Cluster: func(tb testing.TB) providertest.Cluster {
+		tb.Helper()
+		mem := providertest.MemoryCluster(tb)
 		return providertest.Cluster{Open: func() (provider.Cluster, error) {
 			k := b
 			var err error
@@ -249,7 +250,7 @@ func clusterMutants() []mutant {
 // brokenMarket is a provider's client with some methods replaced.
 type brokenMarket struct {
 	market.Client
-	submit func(market.Client, context.Context, []market.Msg) (market.Receipt, error)
+	submit func(context.Context, market.Client, []market.Msg) (market.Receipt, error)
 	lease  func(market.Client, context.Context, market.LeaseID) (market.Lease, error)
 	leases func(market.Client, context.Context, market.LeaseFilter, market.Page) ([]market.Lease, string, error)
 	order  func(market.Client, context.Context, market.OrderID) (market.Order, error)
@@ -258,7 +259,7 @@ type brokenMarket struct {
 
 func (m brokenMarket) Submit(ctx context.Context, msgs ...market.Msg) (market.Receipt, error) {
 	if m.submit != nil {
-		return m.submit(m.Client, ctx, msgs)
+		return m.submit(ctx, m.Client, msgs)
 	}
 	return m.Client.Submit(ctx, msgs...)
 }
@@ -292,8 +293,9 @@ func (m brokenMarket) Watch(ctx context.Context, from int64) iter.Seq2[market.Bl
 }
 
 func markets(b brokenMarket) providertest.Harness {
-	return providertest.Harness{Market: func(t testing.TB) providertest.Market {
-		mem := providertest.MemoryMarket(t)
+	return providertest.Harness{Market: func(tb testing.TB) providertest.Market {
+		tb.Helper()
+		mem := providertest.MemoryMarket(tb)
 		b.Client = mem.Provider
 		mem.Provider = b
 		return mem
@@ -301,7 +303,7 @@ func markets(b brokenMarket) providertest.Harness {
 }
 
 // pretends carries out nothing of a kind and says that it did.
-func pretends[M market.Msg](m market.Client, ctx context.Context, msgs []market.Msg) (market.Receipt, error) {
+func pretends[M market.Msg](ctx context.Context, m market.Client, msgs []market.Msg) (market.Receipt, error) {
 	if _, ok := msgs[0].(M); ok {
 		return market.Receipt{}, nil
 	}
@@ -341,7 +343,7 @@ func marketMutants() []mutant {
 // keepsDeposits takes as much from the provider with each bid as the deposit is,
 // and does not give it back.
 func keepsDeposits() providertest.Harness {
-	return markets(brokenMarket{submit: func(m market.Client, ctx context.Context, msgs []market.Msg) (market.Receipt, error) {
+	return markets(brokenMarket{submit: func(ctx context.Context, m market.Client, msgs []market.Msg) (market.Receipt, error) {
 		r, err := m.Submit(ctx, msgs...)
 		if bid, ok := msgs[0].(market.CreateBid); ok && err == nil {
 			other := market.CreateDeployment{

@@ -51,7 +51,7 @@ func pricerCases() []Case {
 				r := e.request()
 				r.Denom = "nobodyhasthis"
 				amount, err := e.pricer.Price(ctx, r)
-				var refusal *bidengine.Refusal
+				var refusal *bidengine.RefusalError
 				if err != nil && !errors.Is(err, bidengine.ErrNoPrice) && !errors.As(err, &refusal) {
 					return fmt.Errorf("neither a price nor ErrNoPrice: %w", err)
 				}

@@ -102,10 +102,10 @@ func Run(t *testing.T, h Harness) {
 }
 
 // Check runs one case in a fresh world and returns what is wrong.
-func (h Harness) Check(t testing.TB, c Case) error {
-	t.Helper()
-	e := h.env(t)
-	err := c.Check(t.Context(), e)
+func (h Harness) Check(tb testing.TB, c Case) error {
+	tb.Helper()
+	e := h.env(tb)
+	err := c.Check(tb.Context(), e)
 	if stopped := e.Stop(); err == nil {
 		err = stopped
 	}
@@ -120,22 +120,22 @@ const memoryFunds = 100_000_000
 
 // MemoryMarket is a market in memory with blocks every second, until the test
 // ends.
-func MemoryMarket(t testing.TB) Market {
-	t.Helper()
+func MemoryMarket(tb testing.TB) Market {
+	tb.Helper()
 	coins := market.Coins{market.NewCoin("uact", memoryFunds), market.NewCoin("uakt", memoryFunds)}
 	m, err := memmarket.New(memmarket.Config{
 		Balances: map[market.Address]market.Coins{"tenant": coins, "provider": coins}, Start: time.Now(),
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(tb.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- m.Run(ctx, time.Second) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return Market{Tenant: m.Client("tenant"), Provider: m.Client("provider"), Check: m.Check}

@@ -41,8 +41,8 @@ func newIBC(a *App, k keepers, authority string) ibcKeepers {
 }
 
 // modules returns IBC as modules of the application.
-func (k ibcKeepers) modules() []module.AppModule {
-	return []module.AppModule{ibc.NewAppModule(k.core), transfer.NewAppModule(k.transfer), tendermint.NewAppModule(k.light)}
+func (k ibcKeepers) modules() []module.AppModule { //nolint:staticcheck // the module manager of this SDK still takes them
+	return []module.AppModule{ibc.NewAppModule(k.core), transfer.NewAppModule(k.transfer), tendermint.NewAppModule(k.light)} //nolint:staticcheck // as above
 }
 
 // refuseRelayedTwice adds a check: relayers whose packets another one has

@@ -132,6 +132,7 @@ func BenchmarkFullBlocks(b *testing.B) {
 }
 
 func fullBlocks(b *testing.B, batch int) {
+	b.Helper()
 	tenant, provider := keys.FromSeed("rich", "node bench"), keys.FromSeed("seller", "node bench seller")
 	g := app.Genesis{ChainID: "bench-1", Market: market.DefaultParams("uakt")}
 	for _, k := range []*keys.Key{tenant, provider} {

@@ -128,7 +128,7 @@ func (s *Script) Price(ctx context.Context, r bidengine.Request) (market.Decimal
 		return market.Decimal{}, fmt.Errorf("script: %s gave no answer: %w", s.cfg.Path, ctx.Err())
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
 		why, _, _ := strings.Cut(strings.TrimSpace(said), "\n")
-		return market.Decimal{}, &bidengine.Refusal{Reason: bidengine.Reason{
+		return market.Decimal{}, &bidengine.RefusalError{Reason: bidengine.Reason{
 			Code: Refused, Detail: fmt.Sprintf("exit code %d: %.300s", exit.ExitCode(), why),
 		}}
 	case err != nil:

@@ -64,7 +64,7 @@ case "$q" in *'"tenant":"tenant"'*'"denom":"uact"'*'"ceiling":"500"'*'"milli_cor
 
 func TestAnExitCodeIsARefusalWithItsReason(t *testing.T) {
 	_, err := pricer(t, `echo "not on Sundays" >&2; echo more >&2; exit 3`, nil).Price(t.Context(), request())
-	var refusal *bidengine.Refusal
+	var refusal *bidengine.RefusalError
 	require.ErrorAs(t, err, &refusal)
 	assert.Equal(t, script.Refused, refusal.Reason.Code)
 	assert.Equal(t, "exit code 3: not on Sundays", refusal.Reason.Detail)

@@ -74,7 +74,7 @@ func run(args []string) error {
 
 // greet answers every datagram with the greeting and the client's address.
 func greet(address, greeting string) error {
-	conn, err := net.ListenPacket("udp", address)
+	conn, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp", address)
 	if err != nil {
 		return err
 	}
