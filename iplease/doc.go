@@ -18,8 +18,8 @@
 // ([Table.Prepare]) or the first one closes.
 //
 //	from       to         by
-//	free       reserved   Reserve(): a bid was made
-//	free       bound      Update, Bind: a manifest came and nothing was reserved
+//	free       reserved   Reserve: a bid was made
+//	free       bound      Update, Bind: a manifest came, without a bid before
 //	reserved   free       Unreserve, Expire, Close: the bid came to nothing
 //	reserved   bound      Update, Bind
 //	bound      cooling    Update, Close: no port is left

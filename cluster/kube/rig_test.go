@@ -149,7 +149,7 @@ func openDriver(ctx context.Context, cfg kube.Config, cleanup func(func())) (*ku
 	go func() { ended <- d.Run(context.WithoutCancel(ctx)) }()
 	cleanup(func() {
 		_ = d.Close()
-		<-ended // what matters of it was seen
+		<-ended //nolint:errcheck // what matters of it was seen
 	})
 	select {
 	case <-d.Ready():
