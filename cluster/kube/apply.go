@@ -213,7 +213,31 @@ func (d *Driver) remove(ctx context.Context, id market.LeaseID) error {
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
-	return explain("delete namespace", err)
+	if err != nil {
+		return explain("delete namespace", err)
+	}
+	d.stopWork(ctx, id)
+	return nil
+}
+
+// stopWork deletes what makes pods in a namespace that is being deleted. The
+// cluster does so too, but only after some seconds, and then it looks again after
+// half of the time that a pod may take to end. What fails is left to it.
+func (d *Driver) stopWork(ctx context.Context, id market.LeaseID) {
+	for _, k := range []render.Kind{render.Deployments(), render.StatefulSets()} {
+		for _, m := range of[metav1.Object](d.store.kinds[k.Kind], Namespace(id)) {
+			if !d.made(m) || m.GetDeletionTimestamp() != nil {
+				continue
+			}
+			uid, background := m.GetUID(), metav1.DeletePropagationBackground
+			err := d.dyn.Resource(k.GroupVersionResource).Namespace(m.GetNamespace()).Delete(ctx, m.GetName(), metav1.DeleteOptions{
+				Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &background,
+			})
+			if err != nil {
+				d.log.DebugContext(ctx, "left to the cluster", slog.String("kind", k.Kind), slog.String("name", m.GetName()), slog.Any("err", err))
+			}
+		}
+	}
 }
 
 // owns reports whether an object is of a lease of this instance.

@@ -36,14 +36,26 @@ func (d *Driver) ports(rec *record) map[render.PortKey]uint16 {
 			continue
 		}
 		for _, e := range exposes {
-			for _, p := range svc.Spec.Ports {
-				if p.NodePort != 0 && p.TargetPort.IntValue() == int(e.Port) && string(p.Protocol) == string(e.Proto) {
-					out[render.PortKey{Service: s.Name, Port: uint16(e.Port), Proto: e.Proto}] = uint16(p.NodePort)
-				}
+			if n := outside(svc, e); n != 0 {
+				out[render.PortKey{Service: s.Name, Port: uint16(e.Port), Proto: e.Proto}] = n
 			}
 		}
 	}
 	return out
+}
+
+// outside is the number under which an expose is reached by a Service: at the
+// node, or at the load balancer; 0 when the cluster has not said so yet.
+func outside(svc *corev1.Service, e manifest.Expose) uint16 {
+	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		return uint16(e.External())
+	}
+	for _, p := range svc.Spec.Ports {
+		if p.TargetPort.IntValue() == int(e.Port) && string(p.Protocol) == string(e.Proto) {
+			return uint16(p.NodePort)
+		}
+	}
+	return 0
 }
 
 // forwardService is the Service of a service's forwarded ports; nil when it is
@@ -92,22 +104,15 @@ func comparePorts(a, b driver.ForwardedPort) int {
 // forwarded tells where an expose is reached; false when the cluster has not
 // said so yet.
 func (d *Driver) forwarded(svc *corev1.Service, e manifest.Expose) (driver.ForwardedPort, bool) {
-	out := driver.ForwardedPort{Host: d.cfg.PublicHost, Port: uint16(e.Port), Proto: e.Proto}
+	out := driver.ForwardedPort{Host: d.cfg.PublicHost, Port: uint16(e.Port), ExternalPort: outside(svc, e), Proto: e.Proto}
 	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
 		all := svc.Status.LoadBalancer.Ingress
 		if len(all) == 0 {
 			return out, false
 		}
-		out.Host, out.ExternalPort = cmp.Or(all[0].Hostname, all[0].IP), uint16(e.External())
-		return out, true
+		out.Host = cmp.Or(all[0].Hostname, all[0].IP)
 	}
-	for _, p := range svc.Spec.Ports {
-		if p.TargetPort.IntValue() == int(e.Port) && string(p.Protocol) == string(e.Proto) && p.NodePort != 0 {
-			out.ExternalPort = uint16(p.NodePort)
-			return out, true
-		}
-	}
-	return out, false
+	return out, out.ExternalPort != 0
 }
 
 // uri is where an HTTP service is reached under a name.

@@ -24,8 +24,12 @@ type Policies struct {
 	// nil resolvers are those labelled k8s-app=kube-dns in kube-system.
 	Routers, Resolvers []kubepolicy.Peer
 	// Sources says that clients keep their addresses up to the pods, so that leased
-	// ports with sources are enforced (externalTrafficPolicy: Local).
+	// ports with sources are enforced (externalTrafficPolicy: Local). Else Nodes are
+	// the addresses of the cluster's nodes, or ranges that have them all: clients
+	// come under them, and who may come is up to whoever announces the address
+	// (loadBalancerSourceRanges).
 	Sources bool
+	Nodes   []netip.Prefix
 }
 
 var _ driver.PolicyEnforcer = (*Driver)(nil)
@@ -48,9 +52,11 @@ func (p *Policies) renderPolicies(f render.Frame, w driver.Workload) ([]render.O
 	if err != nil {
 		return nil, err
 	}
-	list, err := kubepolicy.Render(policy, kubepolicy.Options{
-		Namespace: f.Namespace, ServiceLabel: LabelService, Routers: p.Routers, Resolvers: p.Resolvers,
-	})
+	o := kubepolicy.Options{Namespace: f.Namespace, ServiceLabel: LabelService, Routers: p.Routers, Resolvers: p.Resolvers}
+	if !p.Sources {
+		o.Nodes = p.Nodes
+	}
+	list, err := kubepolicy.Render(policy, o)
 	if err != nil {
 		return nil, err
 	}
