@@ -14,11 +14,15 @@ import (
 )
 
 // abilities are what the driver and the test cluster can.
-func abilities() []clustertest.Ability {
-	return []clustertest.Ability{
+func (r *rig) abilities() []clustertest.Ability {
+	all := []clustertest.Ability{
 		clustertest.Watch, clustertest.Logs, clustertest.Exec, clustertest.Hostnames, clustertest.Reopen, clustertest.HTTP,
 		clustertest.Forward, clustertest.Names, clustertest.Images, clustertest.Restarts, clustertest.Persistence,
 	}
+	if r.ours() {
+		all = append(all, clustertest.Policy, clustertest.Isolation)
+	}
+	return all
 }
 
 func TestConformance(t *testing.T) {
@@ -29,7 +33,7 @@ func TestConformance(t *testing.T) {
 // harness runs each case as another provider on the shared cluster.
 func (r *rig) harness(with func(*kube.Config)) clustertest.Harness {
 	return clustertest.Harness{
-		Abilities: abilities(), Image: r.guest, Guest: []string{"/guestd"}, MissingImage: "127.0.0.1:5000/none:1", Patience: 90 * time.Second,
+		Abilities: r.abilities(), Image: r.guest, Guest: []string{"/guestd"}, MissingImage: "127.0.0.1:5000/none:1", Patience: 90 * time.Second,
 		New: func(t *testing.T) *clustertest.Cluster {
 			t.Helper()
 			name := instance()

@@ -2,6 +2,8 @@ package kube_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -20,6 +23,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
@@ -27,9 +31,11 @@ import (
 	"github.com/moorage-dev/moorage/cluster/kube"
 	"github.com/moorage-dev/moorage/internal/kubetest"
 	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/netpolicy"
+	"github.com/moorage-dev/moorage/netpolicy/kubepolicy"
 )
 
-var shared = kubetest.Shared{Options: kubetest.Options{Router: true}}
+var shared = kubetest.Shared{Options: kubetest.Options{Router: true, Policies: true}}
 
 func TestMain(m *testing.M) { os.Exit(kubetest.Main(m, &shared)) }
 
@@ -56,14 +62,38 @@ var theRig struct {
 func realCluster(tb testing.TB) *rig {
 	tb.Helper()
 	c := shared.Get(tb)
-	theRig.once.Do(func() {
-		theRig.rig = &rig{Cluster: c}
-		if theRig.rig.guest, theRig.err = pushGuest(c); theRig.err == nil {
-			theRig.rig.limited, theRig.err = limit(context.Background(), c)
-		}
-	})
+	theRig.once.Do(func() { theRig.rig, theRig.err = furnish(c) })
 	require.NoError(tb, theRig.err)
 	return theRig.rig
+}
+
+// furnish puts into a cluster what the tests need.
+func furnish(c *kubetest.Cluster) (*rig, error) {
+	r := &rig{Cluster: c}
+	var err error
+	if r.guest, err = pushGuest(c); err == nil {
+		r.limited, err = limit(context.Background(), c)
+	}
+	return r, err
+}
+
+// ours reports whether the cluster was made for the tests, so that policies are
+// enforced on it.
+func (r *rig) ours() bool { return r.Folder() != "" }
+
+// policies say what surrounds leases on a cluster of our own.
+func (r *rig) policies() *kube.Policies {
+	if !r.ours() {
+		return nil
+	}
+	var own []netip.Prefix
+	for _, text := range []string{"10.244.0.0/16", "fd00:10:244::/48", "10.96.0.0/16", "fd00:10:96::/112", "192.168.77.0/24", "fd77::/64"} {
+		own = append(own, netip.MustParsePrefix(text))
+	}
+	return &kube.Policies{
+		Surroundings: netpolicy.Surroundings{Own: own}, Nodes: own[4:],
+		Routers: []kubepolicy.Peer{{Namespace: map[string]string{corev1.LabelMetadataName: "router"}, Pods: map[string]string{"app": "router"}}},
+	}
 }
 
 // limit makes an account with the rights of the ClusterRole.
@@ -121,7 +151,7 @@ func (r *rig) config(instance string) kube.Config {
 		Router: kube.Router{Ingress: kubetest.RouterClass}, PullPolicy: "IfNotPresent",
 		StorageBytes: map[string]uint64{"default": 10 << 30, "beta2": 10 << 30},
 		DrainSeconds: 1, GraceSeconds: 5, SplitLogs: true,
-		Logger: testLogger(),
+		Policies: r.policies(), Logger: testLogger(),
 	}
 }
 
@@ -177,6 +207,11 @@ func (r *rig) sweep(tb testing.TB, instance string) {
 
 // get fetches a URL as somebody outside: names lead to the router.
 func (r *rig) get(ctx context.Context, at string) (string, error) {
+	return r.getTrusting(ctx, at, nil)
+}
+
+// getTrusting is get, with HTTPS by the certificates of a pool.
+func (r *rig) getTrusting(ctx context.Context, at string, trusted *x509.CertPool) (string, error) {
 	lan, err := r.Lan()
 	if err != nil {
 		return "", err
@@ -186,6 +221,9 @@ func (r *rig) get(ctx context.Context, at string) (string, error) {
 		return "", err
 	}
 	to := node + ":80"
+	if u.Scheme == "https" {
+		to = node + ":443"
+	}
 	if net.ParseIP(u.Hostname()) != nil {
 		to = ""
 	}
@@ -193,7 +231,11 @@ func (r *rig) get(ctx context.Context, at string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	resp, err := lan.HTTP(to).Do(req)
+	client := lan.HTTP(to)
+	if transport, ok := client.Transport.(*http.Transport); ok {
+		transport.TLSClientConfig = &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return "", err
 	}
