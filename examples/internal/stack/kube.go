@@ -6,22 +6,26 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/cluster/kube"
+	"github.com/moorage-dev/moorage/netpolicy/kubepolicy"
 )
 
 // KubeFlags say which cluster a program runs leases on.
 type KubeFlags struct {
 	cluster, kubeconfig, instance, ingress, gateway, issuer string
-	tls                                                     bool
+	tls, policies                                           bool
 	storage                                                 map[string]string
+	own, nodes, routers                                     []string
 }
 
 // Bind adds the flags.
@@ -34,6 +38,51 @@ func (k *KubeFlags) Bind(f *pflag.FlagSet) {
 	f.BoolVar(&k.tls, "kube-tls", false, "with --cluster kube: web pages have HTTPS")
 	f.StringVar(&k.issuer, "kube-issuer", "", "with --kube-tls and --kube-ingress: cert-manager's ClusterIssuer")
 	f.StringToStringVar(&k.storage, "kube-storage-class", nil, "with --cluster kube: storage classes of the market and of the cluster, as beta2=fast-ssd")
+	f.BoolVar(&k.policies, "kube-policies", false, "with --cluster kube: enclose leases with network policies; the cluster's network must enforce them")
+	f.StringSliceVar(&k.routers, "kube-router", nil, "with --kube-policies: pods that bring web pages in, as namespace/label=value")
+	f.StringSliceVar(&k.own, "kube-own", nil, "with --kube-policies: the provider's own ranges that are public (private ones are closed to leases anyway)")
+	f.StringSliceVar(&k.nodes, "kube-nodes", nil, "with --kube-policies: ranges of the nodes' addresses, where load balancers hide the client's")
+}
+
+// policyConfig makes the configuration of network policies; nil for none.
+func (k *KubeFlags) policyConfig() (*kube.Policies, error) {
+	if !k.policies {
+		if len(k.own)+len(k.nodes)+len(k.routers) > 0 {
+			return nil, errors.New("--kube-router, --kube-own and --kube-nodes go with --kube-policies")
+		}
+		return nil, nil //nolint:nilnil // none is no fault
+	}
+	p := &kube.Policies{}
+	var err error
+	if p.Surroundings.Own, err = prefixes("--kube-own", k.own); err != nil {
+		return nil, err
+	}
+	if p.Nodes, err = prefixes("--kube-nodes", k.nodes); err != nil {
+		return nil, err
+	}
+	for _, text := range k.routers {
+		namespace, label, _ := strings.Cut(text, "/")
+		i := strings.LastIndex(label, "=")
+		if namespace == "" || i <= 0 {
+			return nil, fmt.Errorf("--kube-router %q: want namespace/label=value", text)
+		}
+		p.Routers = append(p.Routers, kubepolicy.Peer{
+			Namespace: map[string]string{corev1.LabelMetadataName: namespace}, Pods: map[string]string{label[:i]: label[i+1:]},
+		})
+	}
+	return p, nil
+}
+
+func prefixes(flag string, texts []string) ([]netip.Prefix, error) {
+	out := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", flag, err)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
 }
 
 // Config makes the configuration of the driver; nil for this machine. httpAddress
@@ -52,8 +101,13 @@ func (k *KubeFlags) Config(publicHost, domain, httpAddress string) (*kube.Config
 	if err != nil {
 		return nil, fmt.Errorf("--kubeconfig: %w", err)
 	}
+	policies, err := k.policyConfig()
+	if err != nil {
+		return nil, err
+	}
 	cfg := &kube.Config{
-		REST: rest, Instance: k.instance, PublicHost: publicHost, Domain: domain, StorageClasses: k.storage,
+		Policies: policies,
+		REST:     rest, Instance: k.instance, PublicHost: publicHost, Domain: domain, StorageClasses: k.storage,
 		Router: kube.Router{Ingress: k.ingress, TLS: k.tls, Issuer: k.issuer},
 	}
 	if k.gateway != "" {

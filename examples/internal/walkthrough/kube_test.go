@@ -69,7 +69,7 @@ func join(ctx context.Context, in net.Conn, lan *kubetest.Net) {
 
 func TestOneRunOnKubernetesGoesFromOrderToABalanceThatAddsUp(t *testing.T) {
 	needContainers(t)
-	c := kubetest.Start(t, kubetest.Options{Router: true})
+	c := kubetest.Start(t, kubetest.Options{Router: true, Policies: true})
 	path, err := kubetest.Build(t.Context(), t.TempDir(), "github.com/moorage-dev/moorage/examples/internal/demo/hello")
 	require.NoError(t, err)
 	image, err := kubetest.ImageOf(path)
@@ -77,7 +77,7 @@ func TestOneRunOnKubernetesGoesFromOrderToABalanceThatAddsUp(t *testing.T) {
 	ref, err := c.Push(t.Context(), "hello:1", image)
 	require.NoError(t, err)
 	p := start(t, "--once", "--block-time", "200ms", "--cluster", "kube", "--kubeconfig", c.Kubeconfig(),
-		"--kube-ingress", kubetest.RouterClass, "--http", doorway(t, c), "--image", ref)
+		"--kube-ingress", kubetest.RouterClass, "--kube-policies", "--kube-router", "router/app=router", "--http", doorway(t, c), "--image", ref)
 	require.Zero(t, p.end(), p.output())
 	out := p.output()
 	for _, want := range []string{
