@@ -57,7 +57,8 @@ func (r *rig) harness(with func(*kube.Config)) clustertest.Harness {
 }
 
 // deleteNamespaces deletes what an instance has, without waiting until it is
-// gone.
+// gone. Pods are gone from the server at once: room that they took would come
+// back in the middle of the next test.
 func (r *rig) deleteNamespaces(ctx context.Context, instance string) error {
 	list, err := r.Client().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: render.LabelInstance + "=" + instance})
 	if err != nil {
@@ -70,6 +71,10 @@ func (r *rig) deleteNamespaces(ctx context.Context, instance string) error {
 				return err
 			}
 			if err := r.Client().CoreV1().Namespaces().Delete(ctx, ns.Name, metav1.DeleteOptions{}); err != nil {
+				return err
+			}
+			now := metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}
+			if err := r.Client().CoreV1().Pods(ns.Name).DeleteCollection(ctx, now, metav1.ListOptions{}); err != nil {
 				return err
 			}
 		}

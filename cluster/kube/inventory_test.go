@@ -23,15 +23,22 @@ func (r *rig) addNode(t *testing.T, name string, labels map[string]string, alloc
 	t.Helper()
 	nodes := r.Client().CoreV1().Nodes()
 	// A taint keeps the cluster's own pods away; it is lifted by toleration of none.
-	n, err := nodes.Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}, metav1.CreateOptions{})
+	_, err := nodes.Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, nodes.Delete(context.Background(), name, metav1.DeleteOptions{})) })
-	n.Status = corev1.NodeStatus{
+	status := corev1.NodeStatus{
 		Allocatable: allocatable, Capacity: allocatable, NodeInfo: corev1.NodeSystemInfo{Architecture: "arm64"},
 		Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now()}},
 	}
-	_, err = nodes.UpdateStatus(t.Context(), n, metav1.UpdateOptions{})
-	require.NoError(t, err)
+	eventually(t, func() error { // the cluster writes to it too
+		n, err := nodes.Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		n.Status = status
+		_, err = nodes.UpdateStatus(t.Context(), n, metav1.UpdateOptions{})
+		return err
+	})
 	eventually(t, func() error { // the taint of new nodes
 		n, err := nodes.Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil || len(n.Spec.Taints) == 0 {
