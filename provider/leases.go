@@ -161,6 +161,19 @@ func (p *Provider) awaitManifest(ctx context.Context, lease market.Lease, r Reco
 		p.queue.addAfter(leaseTask(lease.ID), left)
 		return nil
 	}
+	// From here on no manifest is taken, see acceptManifest; one that is being
+	// taken at this moment is waited for.
+	unlock, ok := p.manifests.tryLock(lease.ID.DeploymentID)
+	if !ok {
+		p.queue.addAfter(leaseTask(lease.ID), firstRetry)
+		return nil
+	}
+	now, ok := p.record(lease.ID)
+	unlock()
+	if !ok || now.Revision > 0 {
+		p.queue.add(leaseTask(lease.ID))
+		return nil
+	}
 	return p.giveUp(ctx, lease, market.ReasonManifestTimeout)
 }
 

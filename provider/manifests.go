@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/market"
@@ -99,6 +100,9 @@ func (p *Provider) acceptManifest(ctx context.Context, lease market.Lease, m man
 	if before.Revision > 0 && before.Hash == hash {
 		p.queue.add(leaseTask(lease.ID))
 		return nil
+	}
+	if before.Revision == 0 && time.Since(before.WonAt) >= p.cfg.ManifestTimeout {
+		return market.Refuse(market.ErrState, "manifest-too-late", "the manifest of lease %s was due within %s: the lease is being closed", lease.ID, p.cfg.ManifestTimeout)
 	}
 	after, err := p.saveManifest(before, m, hash)
 	if err != nil {

@@ -412,12 +412,13 @@ func (s *site) crashAt() int {
 // halt ends the provider wherever it is in its work.
 func (s *site) halt() error {
 	s.mu.Lock()
-	stop := s.stop
+	stop, crash := s.stop, s.crash
 	s.stop, s.current = nil, nil
 	s.mu.Unlock()
 	if stop == nil {
 		return nil
 	}
+	defer crash.Bury()
 	return stop()
 }
 
@@ -482,6 +483,10 @@ func (d door) PutManifest(ctx context.Context, id market.DeploymentID, m manifes
 		return err
 	}
 	err = p.PutManifest(ctx, id, m)
+	if now, gone := d.site.provider(); gone != nil || now != p {
+		// The process that took it is dead: its answer reaches nobody.
+		return fmt.Errorf("sim: connection lost: %w", market.ErrUnavailable)
+	}
 	if err == nil {
 		d.site.w.mu.Lock()
 		defer d.site.w.mu.Unlock()

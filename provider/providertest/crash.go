@@ -61,6 +61,15 @@ func (c *Crasher) Crashed() bool {
 	return c.dead
 }
 
+// Bury makes sure that nothing of a provider that has ended does a step any more:
+// calls from outside that it was in the middle of would go on otherwise, which in a
+// process of its own they could not.
+func (c *Crasher) Bury() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dead = true
+}
+
 // alive is asked before whatever changes nothing.
 func (c *Crasher) alive() error {
 	if c.Crashed() {
