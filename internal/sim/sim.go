@@ -446,7 +446,7 @@ func (w *world) source(names ...any) *rand.Rand {
 func (s *site) provider() (*provider.Provider, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current == nil {
+	if s.current == nil || s.crash.Crashed() {
 		return nil, fmt.Errorf("sim: %s is down: %w", s.address, market.ErrUnavailable)
 	}
 	return s.current, nil
