@@ -131,12 +131,13 @@ func (s *separate) kill(p *process) {
 // eventually waits; every look is a process or a request.
 func (s *separate) eventually(what string, ok func() bool) {
 	s.t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.After(patience)
 	for !ok() {
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline:
 			s.t.Fatalf("never happened: %s\nprovider:\n%s", what, s.provider.output())
+		case <-time.After(50 * time.Millisecond):
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }
 
