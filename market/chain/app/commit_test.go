@@ -12,7 +12,6 @@ import (
 )
 
 func TestASimulationWaitsForTheCommitThatIsUnderWay(t *testing.T) {
-	require.NoError(t, ConfigureAddresses(DefaultAddressPrefix))
 	a, err := New(dbm.NewMemDB(), Config{ChainID: "old-1"})
 	require.NoError(t, err)
 	begin(t, a)

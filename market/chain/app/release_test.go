@@ -95,7 +95,6 @@ func oldProgram(t *testing.T, db dbm.DB, home string) *App {
 // begin writes a genesis into an application.
 func begin(t *testing.T, a *App) {
 	t.Helper()
-	require.NoError(t, ConfigureAddresses(DefaultAddressPrefix))
 	g, err := a.NewGenesis(Genesis{
 		ChainID: "old-1", Time: time.Unix(1_800_000_000, 0), Market: testParams(),
 		Validators: []Validator{{Moniker: "one", Key: make([]byte, 32)}},
@@ -125,7 +124,6 @@ func advance(a *App, to int64) error {
 }
 
 func TestAChainOfTheFirstVersionUpgrades(t *testing.T) {
-	require.NoError(t, ConfigureAddresses(DefaultAddressPrefix))
 	db, home := dbm.NewMemDB(), t.TempDir()
 	old := oldProgram(t, db, home)
 	begin(t, old)
@@ -168,7 +166,6 @@ func TestSnapshotsWantAFolder(t *testing.T) {
 
 // TestBrokenInvariantsStopTheChain loses a row behind the market's back.
 func TestBrokenInvariantsStopTheChain(t *testing.T) {
-	require.NoError(t, ConfigureAddresses(DefaultAddressPrefix))
 	a, err := New(dbm.NewMemDB(), Config{ChainID: "old-1", Home: t.TempDir(), CheckEvery: 2})
 	require.NoError(t, err)
 	a.modules.Modules[marketkeeper.ModuleName] = lossy{market.New(a.keepers.market), a.keepers.market}

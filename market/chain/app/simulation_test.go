@@ -35,7 +35,6 @@ type simulated struct {
 // most of them the market's, and looks at the invariants in every block.
 func simulate(t *testing.T, seed int64, blocks, perBlock int) simulated {
 	t.Helper()
-	require.NoError(t, ConfigureAddresses(DefaultAddressPrefix))
 	a, err := New(dbm.NewMemDB(), Config{ChainID: "sim-1", Home: t.TempDir(), CheckEvery: 1})
 	require.NoError(t, err)
 	traders := simulation.New(a.Market(), a.keepers.account, a.tx)
