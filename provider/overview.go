@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moorage-dev/moorage/iplease"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider/bidengine"
 	"github.com/moorage-dev/moorage/provider/gateway/api"
@@ -20,6 +21,9 @@ type Overview struct {
 	Leases   []LeaseOverview `json:"leases"`
 	Bids     []BidOverview   `json:"bids"`
 	Declined []OrderOverview `json:"declined"`
+	// Addresses say how many there are to lease, per pool and family, and in which
+	// states they are.
+	Addresses []iplease.Capacity `json:"addresses,omitempty"`
 	// Deposits are the provider's money that stands behind open bids.
 	Deposits market.Coins `json:"deposits"`
 	// Funds are what its account could spend at the newest block.
@@ -69,6 +73,9 @@ func (p *Provider) Overview(ctx context.Context) (Overview, error) {
 	p.cache.mu.Lock()
 	o.Funds = p.cache.facts.funds
 	p.cache.mu.Unlock()
+	if p.addresses != nil {
+		p.addresses.look(func(t *iplease.Table) { o.Addresses = t.Capacity() })
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o.BlockTime = p.pace.blockTime()

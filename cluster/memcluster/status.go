@@ -84,6 +84,7 @@ func (r *replica) status(broken string) driver.ReplicaStatus {
 	s := driver.ReplicaStatus{
 		Index: r.index, Node: r.node, State: driver.Ready, Restarts: r.restarts,
 		StartedAt: r.startedAt, Address: netip.AddrFrom4([4]byte{10, 0, byte(r.index >> 8), byte(r.index)}),
+		Address6: netip.AddrFrom16([16]byte{0: 0xfd, 14: byte(r.index >> 8), 15: byte(r.index)}),
 	}
 	switch {
 	case broken != "":

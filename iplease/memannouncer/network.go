@@ -112,6 +112,18 @@ func (n *Network) Answers(a netip.Addr) bool {
 	return ok && n.host() != ""
 }
 
+// Announced returns what is announced, sorted by claim.
+func (n *Network) Announced() []driver.Announcement {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ids := n.list()
+	out := make([]driver.Announcement, len(ids))
+	for i, id := range ids {
+		out[i] = n.claims[id].Clone()
+	}
+	return out
+}
+
 // holder is the announcement that an address belongs to.
 func (n *Network) holder(a netip.Addr) (driver.Announcement, bool) {
 	for _, c := range n.claims {

@@ -201,24 +201,20 @@ func TestWhatOthersChangeIsMended(t *testing.T) {
 	}, 30*time.Second, 50*time.Millisecond)
 }
 
-// TestAnAnnouncerNeedsNoMoreThanItsRules does a whole life with the permissions
-// of Rules and nothing else.
-func TestAnAnnouncerNeedsNoMoreThanItsRules(t *testing.T) {
+// TestAnAnnouncerNeedsNoMoreThanItsClusterRole does a whole life with the rights
+// of the ClusterRole and nothing else.
+func TestAnAnnouncerNeedsNoMoreThanItsClusterRole(t *testing.T) {
 	c := shared.Get(t)
 	r := newRig(t, c)
 	name := "announcer-" + r.cfg.Instance
-	_, err := c.Client().RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{
-		ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: metallb.Rules(),
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	_, err = c.Client().RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: name},
-		Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: "rbac.authorization.k8s.io", Name: name}},
+	require.NoError(t, c.Apply(t.Context(), metallb.ClusterRole()))
+	_, err := c.Client().RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "moorage-metallb"},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: name}},
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, c.Client().RbacV1().ClusterRoleBindings().Delete(context.Background(), name, metav1.DeleteOptions{}))
-		require.NoError(t, c.Client().RbacV1().ClusterRoles().Delete(context.Background(), name, metav1.DeleteOptions{}))
 	})
 	limited := c.Config()
 	limited.Impersonate = rest.ImpersonationConfig{UserName: name}

@@ -31,9 +31,6 @@
 //
 // # Permissions
 //
-// services: get, list, watch, create, patch, delete; namespaces: get, list, watch,
-// create; endpointslices (discovery.k8s.io): get, list, watch, create, patch,
-// delete; events: list; ipaddresspools, servicel2statuses, servicebgpstatuses
-// (metallb.io): list, watch. All in all namespaces. [Rules] has them as rules of
-// a ClusterRole.
+// [ClusterRole] is what an announcer may do, in all namespaces: services and
+// endpoint slices of its own, namespaces made, and what MetalLB says read.
 package metallb

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
@@ -147,19 +146,4 @@ func fault(ctx context.Context, what string, err error) error {
 // metallbResource is a kind of object of MetalLB.
 func metallbResource(name string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "metallb.io", Version: "v1beta1", Resource: name}
-}
-
-// Rules are the permissions that an announcer needs, for a ClusterRole.
-func Rules() []rbacv1.PolicyRule {
-	write := []string{"get", "list", "watch", "create", "patch", "delete"}
-	return []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: write},
-		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"get", "list", "watch", "create"}},
-		{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: write},
-		{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"list"}},
-		{
-			APIGroups: []string{"metallb.io"}, Resources: []string{"ipaddresspools", "servicel2statuses", "servicebgpstatuses"},
-			Verbs: []string{"list", "watch"},
-		},
-	}
 }

@@ -17,6 +17,7 @@ type gauges struct {
 	waiting, refusals, firstRunOut, ends  *prometheus.Desc
 	deposits, funds                       *prometheus.Desc
 	allocatable, available, nodes         *prometheus.Desc
+	addresses                             *prometheus.Desc
 }
 
 func newGauges() gauges {
@@ -41,13 +42,14 @@ func newGauges() gauges {
 		allocatable:  desc("allocatable", "What may be leased in all: milli-cores, bytes, cards.", "resource"),
 		available:    desc("available", "What is not promised: milli-cores, bytes, cards.", "resource"),
 		nodes:        desc("nodes", "Nodes of the cluster."),
+		addresses:    desc("addresses", "Addresses to lease, per pool, family and state.", "pool", "family", "state"),
 	}
 }
 
 func (g gauges) all() []*prometheus.Desc {
 	return []*prometheus.Desc{
 		g.ready, g.draining, g.height, g.blockSeconds, g.leases, g.troubles, g.bids, g.orders, g.waiting, g.refusals,
-		g.firstRunOut, g.ends, g.deposits, g.funds, g.allocatable, g.available, g.nodes,
+		g.firstRunOut, g.ends, g.deposits, g.funds, g.allocatable, g.available, g.nodes, g.addresses,
 	}
 }
 
@@ -83,6 +85,14 @@ func (g gauges) collect(ch chan<- prometheus.Metric, o provider.Overview) {
 	coins(g.deposits, o.Deposits)
 	coins(g.funds, o.Funds)
 	g.collectLeases(set, o.Leases)
+	for _, c := range o.Addresses {
+		for _, n := range []struct {
+			state string
+			count uint64
+		}{{"free", c.Free}, {"reserved", c.Reserved}, {"bound", c.Bound}, {"parked", c.Parked}, {"cooling", c.Cooling}} {
+			set(g.addresses, float64(n.count), c.Pool, c.Family.String(), n.state)
+		}
+	}
 	if s.Inventory != nil {
 		set(g.nodes, float64(s.Inventory.Nodes))
 		quantities(func(v float64, resource string) { set(g.allocatable, v, resource) }, s.Inventory.Allocatable)

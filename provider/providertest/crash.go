@@ -10,6 +10,8 @@ import (
 
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/cluster/inventory"
+	"github.com/moorage-dev/moorage/iplease"
+	ipdriver "github.com/moorage-dev/moorage/iplease/driver"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider"
 )
@@ -17,9 +19,10 @@ import (
 // ErrCrashed is what a provider gets for every call after its crash.
 var ErrCrashed = errors.New("providertest: the provider has crashed")
 
-// Crasher stands between one provider and its market, cluster and store. It
-// counts the steps with which the provider changes the world (a submission, a
-// workload applied or deleted, a record saved or removed), and at a chosen one
+// Crasher stands between one provider and its market, cluster, store and
+// announcer. It counts the steps with which the provider changes the world (a
+// submission, a workload applied or deleted, a record saved or removed, an address
+// announced or withdrawn), and at a chosen one
 // the provider dies: from then on nothing that it does has an effect. It is safe
 // for concurrent use.
 type Crasher struct {
@@ -122,7 +125,8 @@ func (m crashMarket) Submit(ctx context.Context, msgs ...market.Msg) (r market.R
 	return r, err
 }
 
-// Store returns a store that counts and crashes. The caller goes on owning s.
+// Store returns a store that counts and crashes. The caller goes on owning s. It is
+// a [provider.AddressStore]; if s is none, that is [errors.ErrUnsupported].
 func (c *Crasher) Store(s provider.Store) provider.Store { return crashStore{s, c} }
 
 type crashStore struct {
@@ -138,6 +142,67 @@ func (s crashStore) Save(records ...provider.Record) error {
 // Remove implements [provider.Store].
 func (s crashStore) Remove(id market.LeaseID) error {
 	return s.c.step("remove", func() error { return s.Store.Remove(id) })
+}
+
+// SaveClaims implements [provider.AddressStore].
+func (s crashStore) SaveClaims(records ...iplease.Record) error {
+	inner, ok := s.Store.(provider.AddressStore)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return s.c.step("save claims", func() error { return inner.SaveClaims(records...) })
+}
+
+// LoadClaims implements [provider.AddressStore].
+func (s crashStore) LoadClaims() ([]iplease.Record, error) {
+	if inner, ok := s.Store.(provider.AddressStore); ok {
+		return inner.LoadClaims()
+	}
+	return nil, errors.ErrUnsupported
+}
+
+// Announcer returns an announcer that counts and crashes. The caller goes on
+// owning a. Its optional abilities are those of a; what a cannot do is
+// [errors.ErrUnsupported].
+func (c *Crasher) Announcer(a ipdriver.Announcer) ipdriver.Announcer { return crashAnnouncer{a, c} }
+
+type crashAnnouncer struct {
+	ipdriver.Announcer
+	c *Crasher
+}
+
+// Apply implements [ipdriver.Announcer].
+func (a crashAnnouncer) Apply(ctx context.Context, n ipdriver.Announcement) error {
+	return a.c.step("announce", func() error { return a.Announcer.Apply(ctx, n) })
+}
+
+// Withdraw implements [ipdriver.Announcer].
+func (a crashAnnouncer) Withdraw(ctx context.Context, id iplease.ClaimID) error {
+	return a.c.step("withdraw", func() error { return a.Announcer.Withdraw(ctx, id) })
+}
+
+// Watch implements [ipdriver.Watcher].
+func (a crashAnnouncer) Watch(ctx context.Context) iter.Seq2[iplease.ClaimID, error] {
+	if w, ok := a.Announcer.(ipdriver.Watcher); ok {
+		return w.Watch(ctx)
+	}
+	return func(yield func(iplease.ClaimID, error) bool) { yield(iplease.ClaimID{}, errors.ErrUnsupported) }
+}
+
+// CanEgress implements [ipdriver.Egresser].
+func (a crashAnnouncer) CanEgress() error {
+	if e, ok := a.Announcer.(ipdriver.Egresser); ok {
+		return e.CanEgress()
+	}
+	return errors.ErrUnsupported
+}
+
+// CanFilterSources implements [ipdriver.SourceFilterer].
+func (a crashAnnouncer) CanFilterSources() error {
+	if f, ok := a.Announcer.(ipdriver.SourceFilterer); ok {
+		return f.CanFilterSources()
+	}
+	return errors.ErrUnsupported
 }
 
 // Cluster returns a cluster that counts and crashes. Its optional abilities are

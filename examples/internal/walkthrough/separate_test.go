@@ -23,28 +23,45 @@ import (
 	"github.com/moorage-dev/moorage/provider/gateway/api"
 )
 
+// site is where the containers of a market run, and how it is reached.
+type site struct {
+	image string
+	pages string   // where web pages are served
+	flags []string // of the provider, besides the usual
+	// dial connects as a client on the site's network does.
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// running names what runs for leases; what is started anew has another name.
+	running func(s *separate) []string
+}
+
 // separate is a market of separate processes: a node, a provider and a registry,
 // and the commands of a tenant.
 type separate struct {
+	site
 	t              *testing.T
 	dir            string
 	grpc           string
-	gateway, pages string
-	image          string
+	gateway        string
 	node, provider *process
-	flags          []string // of the provider, besides the usual
 }
 
-// newSeparate starts node and provider and waits for both.
+// newSeparate starts a market whose containers run on this host.
 func newSeparate(t *testing.T, providerFlags ...string) *separate {
 	t.Helper()
 	needContainers(t)
 	registry, err := demo.Start(t.Context(), t.TempDir(), "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, registry.Close()) })
-	s := &separate{
-		t: t, dir: t.TempDir(), grpc: freePort(t), gateway: freePort(t), pages: freePort(t), image: registry.Image(), flags: providerFlags,
-	}
+	return newMarket(t, site{
+		image: registry.Image(), pages: freePort(t), flags: providerFlags, dial: new(net.Dialer).DialContext,
+		running: func(s *separate) []string { return shims(s.t, s.home("provider")) },
+	})
+}
+
+// newMarket starts node and provider and waits for both.
+func newMarket(t *testing.T, at site) *separate {
+	t.Helper()
+	s := &separate{site: at, t: t, dir: t.TempDir(), grpc: freePort(t), gateway: freePort(t)}
 	s.tenant("keys", "add", "tenant")
 	s.run("provider", "--home", s.home("provider"), "keys", "add", "provider")
 	money := "=1000000000uact,1000000000uakt"
@@ -63,7 +80,13 @@ func (s *separate) clean() {
 		_ = s.provider.cmd.Process.Kill()
 		<-s.provider.done
 	}
-	assert.Empty(s.t, shims(s.t, s.home("provider")), "every container is gone")
+	assert.Empty(s.t, s.running(s), "every container is gone")
+}
+
+// awaitEmpty waits until nothing runs any more.
+func (s *separate) awaitEmpty() {
+	s.t.Helper()
+	s.eventually("the containers are gone", func() bool { return len(s.running(s)) == 0 })
 }
 
 func freePort(t *testing.T) string {
@@ -238,7 +261,7 @@ func TestEachStepOfADeploymentIsACommandOfItsOwn(t *testing.T) {
 	assert.Contains(t, s.tenant("certificates", "list"), "revoked")
 	assert.Contains(t, s.tenant("status", "7"), "active", "the new certificate is good")
 	assert.Contains(t, s.tenant("close", "7"), "closed at height")
-	s.eventually("the container is gone", func() bool { return len(shims(t, s.home("provider"))) == 0 })
+	s.awaitEmpty()
 }
 
 func TestAHostnameIsMigratedBetweenDeployments(t *testing.T) {
@@ -258,7 +281,7 @@ func TestAHostnameIsMigratedBetweenDeployments(t *testing.T) {
 		return strings.Contains(s.page("shop.example"), "Old from a leased container")
 	})
 	s.tenant("close", "1")
-	s.eventually("the containers are gone", func() bool { return len(shims(t, s.home("provider"))) == 0 })
+	s.awaitEmpty()
 }
 
 func TestALeaseIsScaledWithinWhatWasOrdered(t *testing.T) {
@@ -268,7 +291,7 @@ func TestALeaseIsScaledWithinWhatWasOrdered(t *testing.T) {
 	assert.Contains(t, s.tenant("scale", "5", "web=2"), "web=2")
 	s.eventually("there are two containers", func() bool {
 		st, ok := s.status("5")
-		return ok && st.Phase == api.PhaseActive && st.Services[0].Ready == 2 && len(shims(t, s.home("provider"))) == 2
+		return ok && st.Phase == api.PhaseActive && st.Services[0].Ready == 2 && len(s.running(s)) == 2
 	})
 	assert.NotEqual(t, price(t, before), price(t, s.tenant("balance", "5")))
 	out, err := s.try("tenant", s.tenantArgs("scale", "5", "web=4")...)
@@ -278,7 +301,7 @@ func TestALeaseIsScaledWithinWhatWasOrdered(t *testing.T) {
 	require.Error(t, err)
 	assert.Contains(t, out, "scale-price-over-max")
 	s.tenant("close", "5")
-	s.eventually("the containers are gone", func() bool { return len(shims(t, s.home("provider"))) == 0 })
+	s.awaitEmpty()
 
 	me := strings.TrimSpace(s.run("provider", "--home", s.home("provider"), "keys", "show", "provider"))
 	out, err = s.try("tenant", s.tenantArgs("deploy", s.document("Hello"), "--exclude-provider", me)...)
@@ -313,13 +336,18 @@ func TestAPersonChoosesAmongBids(t *testing.T) {
 	require.Error(t, err, string(out))
 	assert.Contains(t, string(out), "none of the 1 bids")
 	s.tenant("close", "3")
-	s.eventually("the containers are gone", func() bool { return len(shims(t, s.home("provider"))) == 0 })
+	s.awaitEmpty()
 }
 
-// TestAKillInAnyPhaseIsAPauseForTheTenant kills the provider in each phase of a
-// lease, and the node, and goes on.
 func TestAKillInAnyPhaseIsAPauseForTheTenant(t *testing.T) {
-	s := newSeparate(t)
+	newSeparate(t).killInAnyPhase()
+}
+
+// killInAnyPhase kills the provider in each phase of a lease, and the node, and
+// goes on.
+func (s *separate) killInAnyPhase() {
+	t := s.t
+	t.Helper()
 	file := s.document("Hello")
 
 	s.tenant("create", file, "--dseq", "7")
@@ -340,14 +368,14 @@ func TestAKillInAnyPhaseIsAPauseForTheTenant(t *testing.T) {
 	s.kill(s.provider) // with a manifest accepted and nothing running, or half of it
 	s.startProvider()
 	st := s.awaitActive("7")
-	running := shims(t, s.home("provider"))
+	running := s.running(s)
 	require.Len(t, running, 1)
 
 	s.kill(s.provider) // while it runs
-	require.Equal(t, running, shims(t, s.home("provider")), "the container goes on")
+	require.Equal(t, running, s.running(s), "the container goes on")
 	s.startProvider()
 	again := s.awaitActive("7")
-	require.Equal(t, running, shims(t, s.home("provider")), "the container was not started twice")
+	require.Equal(t, running, s.running(s), "the container was not started twice")
 	require.Equal(t, st.Services[0].Replicas[0].StartedAt, again.Services[0].Replicas[0].StartedAt)
 	s.eventually("the page is there again", func() bool {
 		return strings.Contains(s.page(hostOf(t, again)), "Hello from a leased container")
@@ -369,11 +397,11 @@ func TestAKillInAnyPhaseIsAPauseForTheTenant(t *testing.T) {
 	s.kill(s.provider)
 	s.tenant("close", "7") // while it is down
 	s.startProvider()
-	s.eventually("the container is gone", func() bool { return len(shims(t, s.home("provider"))) == 0 })
+	s.awaitEmpty()
 
 	s.tenant("deploy", file, "--dseq", "8")
 	s.tenant("close", "8")
 	s.kill(s.provider) // perhaps in the middle of taking it down
 	s.startProvider()
-	s.eventually("the container is gone", func() bool { return len(shims(t, s.home("provider"))) == 0 })
+	s.awaitEmpty()
 }
