@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,7 +14,7 @@ import (
 // oddBlocks is for how many blocks under faults something may not be as it
 // should: longer than a provider is down, what it does fails, and it looks at
 // everything again.
-const oddBlocks = 400
+const oddBlocks = 200
 
 // checkBlock checks after a block what must hold always, and that what may not
 // hold for a while does not last.
@@ -30,7 +31,7 @@ func (s *site) checkBlock(ctx context.Context) error {
 		}
 		wanted[key] = true
 	}
-	if err := s.checkWorkloads(ctx, live); err != nil {
+	if err := errors.Join(s.checkWorkloads(ctx, live), s.checkAddresses(ctx, live)); err != nil {
 		return err
 	}
 	p, err := s.provider()

@@ -63,6 +63,9 @@ func (s *site) judge(ctx context.Context) error {
 	if err := s.judgeAccepted(ctx); err != nil {
 		return err
 	}
+	if err := s.judgeAddresses(ctx, leases); err != nil {
+		return err
+	}
 	return s.judgePromises(ctx, leases)
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/internal/sim"
+	"github.com/moorage-dev/moorage/iplease"
+	ipdriver "github.com/moorage-dev/moorage/iplease/driver"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider"
 )
@@ -53,6 +55,38 @@ func (s amnesia) Load() ([]provider.Record, error) {
 	return rs, err
 }
 
+// sticky is an announcer that withdraws nothing.
+type sticky struct{ ipdriver.Announcer }
+
+func (sticky) Withdraw(context.Context, iplease.ClaimID) error { return nil }
+
+// onePort is an announcer that carries the first port of a claim alone.
+type onePort struct{ ipdriver.Announcer }
+
+func (f onePort) Apply(ctx context.Context, a ipdriver.Announcement) error {
+	a = a.Clone()
+	a.Ports = a.Ports[:1]
+	return f.Announcer.Apply(ctx, a)
+}
+
+// forgetful is a store that has lost the claims when a process begins.
+type forgetful struct{ provider.Store }
+
+func (s forgetful) SaveClaims(rs ...iplease.Record) error {
+	return s.Store.(provider.AddressStore).SaveClaims(rs...)
+}
+
+func (forgetful) LoadClaims() ([]iplease.Record, error) { return nil, nil }
+
+// leasing changes what a provider leases addresses with, if it leases any.
+func leasing(change func(*provider.Addresses)) func(*provider.Config) {
+	return func(c *provider.Config) {
+		if c.Addresses != nil {
+			change(c.Addresses)
+		}
+	}
+}
+
 // Each of these breaks what the simulation watches over; some seed of forty must
 // show it.
 func TestWhatIsBrokenIsNoticed(t *testing.T) {
@@ -61,6 +95,10 @@ func TestWhatIsBrokenIsNoticed(t *testing.T) {
 		"one replica, whatever was ordered":    func(c *provider.Config) { c.Cluster = single{c.Cluster} },
 		"leases are not closed when they must": func(c *provider.Config) { c.Market = inert{c.Market} },
 		"accepted manifests are lost":          func(c *provider.Config) { c.Store = amnesia{c.Store} },
+		"addresses are never withdrawn":        leasing(func(a *provider.Addresses) { a.Announcer = sticky{a.Announcer} }),
+		"one port of an address is announced":  leasing(func(a *provider.Addresses) { a.Announcer = onePort{a.Announcer} }),
+		"addresses do not rest":                leasing(func(a *provider.Addresses) { a.Cooling = 1 }),
+		"claims are lost":                      func(c *provider.Config) { c.Store = forgetful{c.Store} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			noticed := false

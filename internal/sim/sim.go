@@ -80,6 +80,9 @@ type Stats struct {
 	Crashes, StepCrashes, Faults        int
 	EventsLost, EventsLate, EventsTwice int
 	Leases                              int
+	// Bound and Parked are the most leased addresses of one family that were at
+	// one provider.
+	Bound, Parked, Moved, Released int
 }
 
 // site is a provider with its cluster; the cluster and the store outlive the
@@ -90,6 +93,7 @@ type site struct {
 	cluster *memcluster.World
 	store   provider.Store
 	nodes   []inventory.Node
+	lan     *lan // nil when it leases no addresses
 
 	peek atomic.Bool // the simulation itself looks at the cluster: no faults
 
@@ -232,7 +236,7 @@ func (s *site) operate(ctx context.Context) error {
 		return nil //nolint:nilerr // it is down
 	}
 	if s.w.strikes(10, s.address, "drain") {
-		p.Drain(s.w.draw(2, s.address, "draining") == 0, "maintenance")
+		p.Drain(s.w.draw(4, s.address, "draining") == 0, "maintenance")
 	}
 	if !s.w.strikes(5, s.address, "reclaim") {
 		return nil
@@ -348,6 +352,7 @@ func (w *world) newSite(i int) *site {
 			return time.Duration(w.draw(5000, id, svc.Name)) * time.Millisecond
 		},
 	})
+	s.lan = s.newLAN(i)
 	s.here = s.nodes
 	s.cluster.SetFault(func(op memcluster.Op, id market.LeaseID) error {
 		if !s.peek.Load() && w.strikes(50, s.address, op, id) {
@@ -368,7 +373,7 @@ func (s *site) start(ctx context.Context) error {
 	crash := providertest.NewCrasher(s.crashAt(), s.w.draw(2, s.address, "after") == 0, cancel)
 	cfg := provider.Config{
 		Market:  crash.Market(loseEvents{s.w.market.FaultyClient(s.address, s.w.faults(s.address)), s.w}),
-		Cluster: crash.Cluster(c), Store: crash.Store(s.store),
+		Cluster: crash.Cluster(c), Store: crash.Store(s.store), Addresses: s.lan.lease(crash),
 		HostURI: "https://" + string(s.address) + ".test",
 		Pricer: bidengine.PricerFunc(func(_ context.Context, r bidengine.Request) (market.Decimal, error) {
 			rng := s.w.source(s.address, r.Order.ID)

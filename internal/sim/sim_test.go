@@ -52,6 +52,10 @@ func TestEveryMarketConvergesWhateverFails(t *testing.T) {
 		all.EventsLate += s.EventsLate
 		all.EventsTwice += s.EventsTwice
 		all.Faults += s.Faults
+		all.Bound = max(all.Bound, s.Bound)
+		all.Parked = max(all.Parked, s.Parked)
+		all.Moved += s.Moved
+		all.Released += s.Released
 	}
 	t.Logf("%+v", all)
 	if *seeds < 10 {
@@ -62,6 +66,7 @@ func TestEveryMarketConvergesWhateverFails(t *testing.T) {
 	assert.Positive(t, all.Closed)
 	for _, n := range []int{
 		all.Scaled, all.Reclaimed, all.Crashes, all.StepCrashes, all.EventsLost, all.EventsLate, all.EventsTwice,
+		all.Bound, all.Parked, all.Moved, all.Released,
 	} {
 		assert.Positive(t, n)
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/market/tenant"
+	"github.com/moorage-dev/moorage/provider/gateway/api"
 	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
@@ -31,7 +33,7 @@ func (w *world) newBuyer(i int) *buyer {
 	return &buyer{t, w, w.source("tenant", i), c}
 }
 
-// run deploys, updates, scales and closes until the faults end; what it has then
+// run deploys, updates, scales, moves, parks and closes until the faults end; what it has then
 // stays.
 func (b *buyer) run(ctx context.Context) {
 	for ctx.Err() == nil && !b.w.isCalm() {
@@ -50,14 +52,18 @@ func (b *buyer) live(ctx context.Context) {
 		return
 	}
 	b.w.count(func(s *Stats) { s.Deployed++; s.Leases += len(r.Leases) })
-	for version := 2; version < 2+b.rng.IntN(3); version++ {
+	for version := range 2 + b.rng.IntN(3) {
 		wait(ctx, time.Duration(b.rng.IntN(60))*time.Second)
-		if b.rng.IntN(2) == 0 {
+		switch b.rng.IntN(3) {
+		case 0:
 			b.scale(ctx, r, plan)
+			continue
+		case 1:
+			b.address(ctx, r, plan)
 			continue
 		}
 		next := plan
-		next.Manifest = edition(plan, version)
+		next.Manifest = edition(plan, 2+version)
 		if next.Hash, err = next.Manifest.Version(); err != nil {
 			panic(err) // a manifest made here is sound
 		}
@@ -66,7 +72,7 @@ func (b *buyer) live(ctx context.Context) {
 		}
 	}
 	wait(ctx, time.Duration(b.rng.IntN(60))*time.Second)
-	if b.rng.IntN(4) == 0 {
+	if b.rng.IntN(8) == 0 {
 		return // forgets it: it runs until its money is spent
 	}
 	if err := b.Close(ctx, r.Deployment); err == nil {
@@ -98,7 +104,7 @@ func (b *buyer) plan(version int) tenant.Plan {
 	group := manifest.Group{Name: "g"}
 	for i := range 1 + b.rng.IntN(2) {
 		r := market.Resources{
-			ID: uint32(i + 1), CPU: market.CPU{MilliCores: 100 * uint64(1+b.rng.IntN(15))},
+			ID: uint32(i + 1), CPU: market.CPU{MilliCores: 100 * uint64(1+b.rng.IntN(8))},
 			Memory:    market.Memory{Bytes: uint64(1+b.rng.IntN(8)) * 128 << 20},
 			Storage:   []market.Volume{{Name: "default", Bytes: 1 << 30}},
 			Endpoints: []market.Endpoint{{Kind: market.EndpointRandomPort}},
@@ -123,6 +129,7 @@ func (b *buyer) plan(version int) tenant.Plan {
 			}},
 		})
 	}
+	b.leaseAddresses(&spec, &group)
 	p := tenant.Plan{Groups: []market.GroupSpec{spec}, Manifest: manifest.Manifest{group}}
 	var err error
 	if p.Hash, err = p.Manifest.Version(); err != nil {
@@ -131,14 +138,96 @@ func (b *buyer) plan(version int) tenant.Plan {
 	return p
 }
 
-// edition is a plan's manifest in another version.
+// edition is a plan's manifest in another version: also with other ports at its
+// leased addresses.
 func edition(p tenant.Plan, version int) manifest.Manifest {
 	g := p.Manifest[0]
 	services := append([]manifest.Service(nil), g.Services...)
 	for i := range services {
 		services[i].Env = []string{fmt.Sprintf("VERSION=%d", version)}
+		services[i].Expose = slices.Clone(services[i].Expose)
+		for j := range services[i].Expose {
+			if e := &services[i].Expose[j]; e.IP != "" {
+				e.ExternalPort = leasedPort(i) + uint32(version)
+			}
+		}
 	}
 	return manifest.Manifest{{Name: g.Name, Services: services}}
+}
+
+// leasedPort is the first port of a service at a leased address.
+func leasedPort(service int) uint32 { return uint32(9000 + 100*service) }
+
+// leaseAddresses has services ask for one or two leased addresses, or for none.
+// Names come again, so that deployments meet in them.
+func (b *buyer) leaseAddresses(spec *market.GroupSpec, group *manifest.Group) {
+	n := b.rng.IntN(3)
+	if n > 0 && b.rng.IntN(2) == 0 {
+		spec.Requirements.Attributes = market.Attributes{{Key: "capabilities/ip-lease/family/dual", Value: "true"}}
+	}
+	for i := range group.Services {
+		s := &group.Services[i]
+		for _, proto := range []manifest.Protocol{manifest.TCP, manifest.UDP} { // the order in which a manifest has them
+			for number, name := range []string{"one", "two"}[:n] {
+				e := s.Expose[0]
+				e.IP, e.EndpointSequenceNumber, e.Proto, e.ExternalPort = name, uint32(number+1), proto, leasedPort(i)
+				s.Expose = append(s.Expose, e)
+				s.Resources.Endpoints = append(s.Resources.Endpoints,
+					market.Endpoint{Kind: market.EndpointRandomPort}, market.Endpoint{Kind: market.EndpointLeasedIP, SequenceNumber: uint32(number + 1)})
+			}
+		}
+		spec.Units[i].Resources = s.Resources
+	}
+}
+
+// address moves an endpoint to a deployment, has it parked, or lets it go.
+func (b *buyer) address(ctx context.Context, r tenant.Running, plan tenant.Plan) {
+	lease := r.Leases[0]
+	var names []string
+	for _, e := range plan.Manifest[0].Services[0].Expose {
+		if e.IP != "" && !slices.Contains(names, e.IP) {
+			names = append(names, e.IP)
+		}
+	}
+	gate, err := b.w.dial(b.market.Address())(market.Provider{Owner: lease.Provider})
+	if err != nil || len(names) == 0 {
+		return
+	}
+	name := names[b.rng.IntN(len(names))]
+	switch b.rng.IntN(4) {
+	case 0:
+		_, _ = b.market.Submit(ctx, market.OpenRetainer{
+			ID:    market.RetainerID{Owner: b.market.Address(), Provider: lease.Provider, Kind: api.RetainerKind, Name: name},
+			Price: market.Price{Denom: "uact", AmountPerBlock: market.NewDecimal(parkPrice)}, Deposit: market.NewCoin("uact", 5_000_000),
+		})
+	case 1:
+		gate.(door).release(ctx, name)
+	default:
+		b.replace(ctx, r, plan, names)
+	}
+}
+
+// replace deploys the same again, has the endpoints moved there if both are at one
+// provider, and closes the old deployment or the new one.
+func (b *buyer) replace(ctx context.Context, r tenant.Running, plan tenant.Plan, names []string) {
+	next, err := b.Deploy(ctx, plan)
+	if err != nil {
+		return
+	}
+	b.w.count(func(s *Stats) { s.Deployed++; s.Leases += len(next.Leases) })
+	at, err := b.w.dial(b.market.Address())(market.Provider{Owner: next.Leases[0].Provider})
+	if err == nil && next.Leases[0].Provider == r.Leases[0].Provider {
+		wait(ctx, time.Duration(b.rng.IntN(20))*time.Second)
+		at.(door).move(ctx, next.Leases[0], names)
+		wait(ctx, time.Duration(b.rng.IntN(20))*time.Second)
+	}
+	over := r.Deployment
+	if b.rng.IntN(3) == 0 {
+		over = next.Deployment
+	}
+	if err := b.Close(ctx, over); err == nil {
+		b.w.count(func(s *Stats) { s.Closed++ })
+	}
 }
 
 func wait(ctx context.Context, d time.Duration) {
