@@ -243,8 +243,12 @@ func (p *Provider) register(ctx context.Context) error {
 		msg = nil
 	}
 	if msg != nil {
-		if _, err := p.cfg.Market.Submit(ctx, msg); err != nil {
+		switch _, err := p.cfg.Market.Submit(ctx, msg); {
+		case err == nil:
+		case final(err):
 			return fmt.Errorf("provider: register: %w", err)
+		default: // perhaps it was carried out and the answer was lost: look again
+			return &driver.TransientError{Err: fmt.Errorf("provider: register: %w", err)}
 		}
 	}
 	p.observe(Event{Kind: EventRegistered})

@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -42,5 +43,22 @@ func TestAManifestAfterItsDeadlineIsRefusedAlsoWhileTheLeaseIsNotYetClosed(t *te
 		err = w.tenant.SendManifest(t.Context(), leases, p.Manifest)
 		require.ErrorIs(t, err, market.ErrState)
 		require.ErrorContains(t, err, "manifest-too-late")
+	})
+}
+
+func TestARegistrationWhoseAnswerIsLostIsLookedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, memcluster.Config{})
+		lost := 0
+		w.start(func(c *provider.Config) {
+			c.Market = w.market.FaultyClient(theProvider, memmarket.Faults{Receipt: func(market.Receipt) error {
+				if lost++; lost == 1 {
+					return errors.New("connection reset")
+				}
+				return nil
+			}})
+		})
+		eventually(t, "registered", func() bool { return len(w.saw(provider.EventRegistered)) == 1 })
+		require.Equal(t, 1, lost, "it is not sent twice")
 	})
 }

@@ -39,6 +39,7 @@ type store struct {
 	space   cache.SharedIndexInformer // CSI storage capacities
 	devices cache.SharedIndexInformer // device classes; nil without that API
 	slices  cache.SharedIndexInformer // resource slices; nil without that API
+	given   cache.SharedIndexInformer // claims of devices; nil without that API
 
 	start []interface {
 		Start(stop <-chan struct{})
@@ -77,6 +78,7 @@ func newStore(client kubernetes.Interface, dyn dynamic.Interface, cfg *Config, d
 	if dra {
 		s.kinds[render.ClaimTemplates().Kind] = ours.Resource().V1().ResourceClaimTemplates().Informer()
 		s.devices, s.slices = all.Resource().V1().DeviceClasses().Informer(), all.Resource().V1().ResourceSlices().Informer()
+		s.given = all.Resource().V1().ResourceClaims().Informer()
 	}
 	s.start = append(s.start, ours, all)
 	if cfg.Router.Gateway != nil {
@@ -115,7 +117,7 @@ func (s *store) all() []cache.SharedIndexInformer {
 	out := slices.Collect(maps.Values(s.kinds))
 	out = append(out, s.pods, s.nodes, s.classes, s.claims, s.space)
 	if s.devices != nil {
-		out = append(out, s.devices, s.slices)
+		out = append(out, s.devices, s.slices, s.given)
 	}
 	return out
 }

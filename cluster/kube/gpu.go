@@ -112,6 +112,7 @@ func (d *Driver) cards(n *corev1.Node, allocatable, others corev1.ResourceList) 
 type device struct {
 	inventory.GPU
 	class, node, product string
+	key                  [3]string // driver, pool, device
 }
 
 // devices lists the published cards of vendors that have a device class.
@@ -150,13 +151,35 @@ func publishedCard(vendor, class, node, pool string, v resourcev1.Device) device
 	if c, ok := v.Capacity["memory"]; ok && c.Value.Value() > 0 {
 		g.MemoryBytes = (uint64(c.Value.Value()) + gib - 1) / gib * gib
 	}
-	return device{g, class, node, product}
+	return device{g, class, node, product, [3]string{class, pool, v.Name}}
 }
 
+// taken lists the devices that others have, as driver, pool and device.
+func (d *Driver) taken() map[[3]string]bool {
+	out := make(map[[3]string]bool)
+	for _, c := range every[*resourcev1.ResourceClaim](d.store.given) {
+		if c.Status.Allocation == nil || d.leaseNamespace(c.Namespace) {
+			continue
+		}
+		for _, r := range c.Status.Allocation.Devices.Results {
+			out[[3]string{r.Driver, r.Pool, r.Device}] = true
+		}
+	}
+	return out
+}
+
+// leaseNamespace reports whether a namespace is a lease's of this instance.
+func (d *Driver) leaseNamespace(name string) bool {
+	_, ok, err := d.store.kinds[render.Namespaces().Kind].GetStore().GetByKey(name)
+	return ok && err == nil
+}
+
+// published lists the cards of a node that drivers publish and others do not have.
 func (d *Driver) published(node string) []inventory.GPU {
+	taken := d.taken()
 	var out []inventory.GPU
 	for _, v := range d.devices() {
-		if v.node == node {
+		if v.node == node && !taken[v.key] {
 			out = append(out, v.GPU)
 		}
 	}

@@ -254,6 +254,8 @@ func (s *site) judgeEndpoints(ctx context.Context, t *iplease.Table, id market.L
 				}
 			}
 		case ip.State == api.IPWithheld && c.State == iplease.Bound && ip.Holder != nil && *ip.Holder == c.Holder && c.Holder != id.DeploymentID:
+		case ip.State == api.IPRefused && ip.Rule == api.RuleEndpointMismatch && (c.State == iplease.Parked || c.State == iplease.Bound):
+			// The tenant has the name with addresses of other families.
 		case ip.State == api.IPRefused && ip.Rule == api.RuleEndpointExhausted && c.State == iplease.Free:
 			// Its order was taken for what the tenant had parked under another name.
 		default:
