@@ -200,8 +200,11 @@ func (p *Provider) bidNews(e market.Event) {
 func (p *Provider) persist(ctx context.Context, what string, f func() error) error {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		err := f()
-		if err == nil || ctx.Err() != nil || final(err) {
+		if err == nil || final(err) {
 			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		p.cfg.Logger.Warn("not ready, trying again", "step", what, "wait", wait, "err", err)
 		select {
@@ -243,12 +246,8 @@ func (p *Provider) register(ctx context.Context) error {
 		msg = nil
 	}
 	if msg != nil {
-		switch _, err := p.cfg.Market.Submit(ctx, msg); {
-		case err == nil:
-		case final(err):
+		if _, err := p.cfg.Market.Submit(ctx, msg); err != nil {
 			return fmt.Errorf("provider: register: %w", err)
-		default: // perhaps it was carried out and the answer was lost: look again
-			return &driver.TransientError{Err: fmt.Errorf("provider: register: %w", err)}
 		}
 	}
 	p.observe(Event{Kind: EventRegistered})
