@@ -72,7 +72,7 @@ func childMain(text string) error {
 		return err
 	}
 	go func() {
-		if err := <-ran; err != nil {
+		if err := <-ran; err != nil && !errors.Is(err, driver.ErrClosed) { // closed before it began to run
 			_, _ = fmt.Fprintln(os.Stderr, "run:", err)
 			os.Exit(1)
 		}
@@ -187,8 +187,28 @@ func (s *service) WatchNext(id int, r *Reply) (err error) {
 type remote struct {
 	cmd    *exec.Cmd
 	client *rpc.Client
-	stderr *bytes.Buffer
+	stderr *notes
 	once   sync.Once
+}
+
+// notes is what a process says, read while it goes on.
+type notes struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (n *notes) Write(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.buf.Write(p)
+}
+
+// String implements fmt.Stringer.
+func (n *notes) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.buf.String()
 }
 
 // start starts the announcer of a host in its namespace. It is closed, and the
@@ -215,7 +235,7 @@ func startChild(h *machine, c layer2.Config) (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &remote{cmd: exec.Command(os.Args[0]), stderr: &bytes.Buffer{}}
+	r := &remote{cmd: exec.Command(os.Args[0]), stderr: &notes{}}
 	r.cmd.Env = append(os.Environ(), childVariable+"="+string(text))
 	r.cmd.Stderr = r.stderr
 	if os.Getenv("MOORAGE_TEST_LOG") != "" {

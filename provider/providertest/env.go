@@ -32,6 +32,9 @@ type Env struct {
 	pricer  bidengine.Pricer
 	denom   string
 
+	addresses Addresses
+	leasing   bool // set before providers are started
+
 	mu      sync.Mutex // guards all below
 	current *provider.Provider
 	stop    func() error
@@ -50,10 +53,14 @@ func (h Harness) env(tb testing.TB) *Env {
 	if h.Store == nil {
 		h.Store = MemoryStore
 	}
+	if h.Addresses == nil {
+		h.Addresses = MemoryAddresses
+	}
 	if e.pricer == nil {
 		e.pricer = bidengine.PricerFunc(fixed)
 	}
 	e.market, e.cluster, e.store = h.Market(tb), h.Cluster(tb), h.Store(tb)
+	e.addresses = h.Addresses(tb)
 	e.cluster.Image = cmp.Or(e.cluster.Image, "image:1")
 	var err error
 	e.Tenant, err = tenant.New(tenant.Config{
@@ -86,13 +93,18 @@ func (e *Env) Start(ctx context.Context, at int, after bool, change func(*provid
 		ManifestTimeout: e.Patience / 4, BidTimeout: 2 * e.Patience,
 		Observer: provider.ObserverFunc(e.observe),
 	}
+	announcer, err := e.announcer(crash, &cfg)
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, closer(k))
+	}
 	if change != nil {
 		change(&cfg)
 	}
 	p, err := provider.New(cfg)
 	if err != nil {
 		cancel()
-		return nil, errors.Join(err, closer(k))
+		return nil, errors.Join(err, closer(k), closer(announcer))
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
@@ -105,7 +117,7 @@ func (e *Env) Start(ctx context.Context, at int, after bool, change func(*provid
 		if crash.Crashed() {
 			err = nil // whatever it said when it died
 		}
-		return errors.Join(err, closer(k), store.Close())
+		return errors.Join(err, closer(k), closer(announcer), store.Close())
 	}
 	return crash, nil
 }

@@ -28,7 +28,7 @@ type mutant struct {
 }
 
 func mutants() []mutant {
-	return slices.Concat(pricerMutants(), storeMutants(), clusterMutants(), marketMutants())
+	return slices.Concat(pricerMutants(), storeMutants(), clusterMutants(), marketMutants(), addressMutants())
 }
 
 func pricers(f bidengine.PricerFunc) providertest.Harness { return providertest.Harness{Pricer: f} }

@@ -24,6 +24,8 @@ type Harness struct {
 	// Store makes a fresh store and returns what opens it, each time on the same
 	// records, as a new process does.
 	Store func(t testing.TB) func() (provider.Store, error)
+	// Addresses makes addresses to lease of which none is.
+	Addresses func(t testing.TB) Addresses
 	// Pricer is a strategy that has a price for the plain orders of the suite: at
 	// most 10 cores and 10 GiB of memory, ephemeral storage, shared HTTP.
 	Pricer bidengine.Pricer
@@ -73,7 +75,7 @@ type Case struct {
 
 // Cases returns all cases, in the order in which they are best read.
 func Cases() []Case {
-	return slices.Concat(pricerCases(), storeCases(), lifeCases(), recoveryCases(), moneyCases(), scaleCases())
+	return slices.Concat(pricerCases(), storeCases(), lifeCases(), recoveryCases(), moneyCases(), scaleCases(), addressCases())
 }
 
 // Run runs all cases, each as a subtest in a world of its own.

@@ -74,6 +74,11 @@ func (c *pipeConn) Ping(ctx context.Context) error {
 // its client do.
 func connect(ctx context.Context, t require.TestingT, server, client *stream.Stream, breaker func(ended <-chan struct{}, cut func())) (serverErr, clientErr error) {
 	sc, cc := pipe(4)
+	return connectOver(ctx, t, server, client, sc, cc, breaker)
+}
+
+// connectOver is connect over a pipe that is there.
+func connectOver(ctx context.Context, t require.TestingT, server, client *stream.Stream, sc, cc *pipeConn, breaker func(ended <-chan struct{}, cut func())) (serverErr, clientErr error) {
 	sa, err := server.Attach(ctx)
 	require.NoError(t, err)
 	ca, err := client.Attach(ctx)
@@ -281,7 +286,9 @@ func TestResumeOutsideOfWhatIsKeptIsRefused(t *testing.T) {
 func TestLeavingEndsBothEnds(t *testing.T) {
 	server, client := stream.New(stream.Server), stream.New(stream.Client)
 	client.Leave()
-	serverErr, clientErr := connect(t.Context(), t, server, client, nil)
+	sc, cc := pipe(4)
+	sc.cut, cc.cut = func() {}, func() {} // as with TCP, what was written before the end arrives
+	serverErr, clientErr := connectOver(t.Context(), t, server, client, sc, cc, nil)
 	require.ErrorIs(t, serverErr, stream.ErrLeft)
 	require.ErrorIs(t, clientErr, stream.ErrLeft)
 	_, err := server.Recv(t.Context())
