@@ -337,6 +337,9 @@ type Payment struct {
 	Unpaid Amount `json:"unpaid"`
 	// OverdrawnAt is the height since which Unpaid is not zero, 0 while it is.
 	OverdrawnAt int64 `json:"overdrawn_at,omitempty"`
+	// EndsAt is the height after which nothing falls due because notice was
+	// given, 0 for none: that of its lease.
+	EndsAt int64 `json:"ends_at,omitempty"`
 }
 
 // Provider is a registered seller of capacity.
