@@ -9,8 +9,8 @@ import (
 	"github.com/moorage-dev/moorage/market"
 )
 
-// Book is an escrow account with its payments that are not closed. Its methods
-// change it in place; after an error it is to be thrown away. The slices a Book
+// Book is an escrow account with its payments that are not closed, and with the
+// closed ones that are still owed something. Its methods change it in place; after an error it is to be thrown away. The slices a Book
 // was made with are never written to, so that what was loaded from storage may
 // be shared. Heights must not go back. Not safe for concurrent use.
 type Book struct {
@@ -25,13 +25,16 @@ func Open(id market.DeploymentID, height int64) *Book {
 }
 
 // Load returns the book of an account as stored, with its payments that are not
-// closed, in the order of their keys.
+// closed and those that are closed and owed something, in any order.
 func Load(a market.Account, payments []market.Payment) *Book {
-	return &Book{Account: a, Payments: slices.Clone(payments)}
+	b := &Book{Account: a, Payments: slices.Clone(payments)}
+	slices.SortFunc(b.Payments, func(x, y market.Payment) int { return compareIDs(x.ID, y.ID) })
+	return b
 }
 
 // Deposit settles, adds money from a depositor, and pays unpaid dues of that
-// denomination as far as it goes. A deposit of nothing is [market.ErrInvalid], one
+// denomination as far as it goes, those of closed payments too: see
+// [Book.Redeem]. A deposit of nothing is [market.ErrInvalid], one
 // into a closed account [market.ErrState], one depositor too many
 // [market.ErrLimit].
 func (b *Book) Deposit(height int64, from market.Address, c market.Coin) error {
@@ -109,11 +112,10 @@ func (b *Book) Reprice(height int64, id market.LeaseID, price market.Price) erro
 	if err := b.Settle(height); err != nil {
 		return err
 	}
-	i, found := b.find(id)
-	if !found {
-		return fmt.Errorf("lease: payment %s: %w", id, market.ErrNotFound)
+	p, err := b.open(id)
+	if err != nil {
+		return err
 	}
-	p := &b.Payments[i]
 	if price.AmountPerBlock.IsZero() || price.Denom != p.Price.Denom {
 		return market.Refuse(market.ErrInvalid, "payment-price", "lease %s at %s, it was %s", id, price, p.Price)
 	}
@@ -137,16 +139,17 @@ func (b *Book) Withdraw(height int64, id market.LeaseID, feePerMyriad uint32) (P
 	if err := b.Settle(height); err != nil {
 		return Payout{}, err
 	}
-	i, found := b.find(id)
-	if !found {
-		return Payout{}, fmt.Errorf("lease: payment %s: %w", id, market.ErrNotFound)
+	p, err := b.open(id)
+	if err != nil {
+		return Payout{}, err
 	}
-	return payOut(&b.Payments[i], feePerMyriad)
+	return payOut(p, feePerMyriad)
 }
 
-// Stop settles, ends a payment and takes out all that it has earned. The closed
-// payment leaves the book. From then on it costs nothing. Errors are those of
-// [Book.Withdraw].
+// Stop settles, ends a payment and takes out all that it has earned. From then
+// on it costs nothing. The closed payment leaves the book, unless something of it
+// is unpaid: then it stays, and the account is overdrawn until deposits have paid
+// that. Errors are those of [Book.Withdraw].
 func (b *Book) Stop(height int64, id market.LeaseID, feePerMyriad uint32) (market.Payment, Payout, error) {
 	out, err := b.Withdraw(height, id, feePerMyriad)
 	if err != nil {
@@ -155,24 +158,54 @@ func (b *Book) Stop(height int64, id market.LeaseID, feePerMyriad uint32) (marke
 	i, _ := b.find(id)
 	p := b.Payments[i]
 	p.State = market.AccountClosed
-	b.Payments = slices.Delete(b.Payments, i, i+1)
+	b.Payments[i] = p
+	if p.Unpaid.IsZero() {
+		b.Payments = slices.Delete(b.Payments, i, i+1)
+	}
 	b.refresh()
 	return p, out, nil
 }
 
+// Redeemed is a closed payment that deposits have paid something of its debt.
+type Redeemed struct {
+	Payment market.Payment
+	Payout  Payout
+}
+
+// Redeem takes out what deposits have paid of the debts of closed payments. Those
+// that are owed nothing any more leave the book. feePerMyriad is as for
+// [Book.Withdraw]. It is to be called after a deposit: a closed payment has nobody
+// who would withdraw.
+func (b *Book) Redeem(feePerMyriad uint32) ([]Redeemed, error) {
+	var out []Redeemed
+	for i := range b.Payments {
+		p := &b.Payments[i]
+		if !p.State.Terminal() || p.Balance.IsZero() {
+			continue
+		}
+		paid, err := payOut(p, feePerMyriad)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Redeemed{*p, paid})
+	}
+	b.Payments = slices.DeleteFunc(b.Payments, func(p market.Payment) bool { return p.State.Terminal() && p.Unpaid.IsZero() })
+	return out, nil
+}
+
 // Close ends the account and returns the deposits with what is left of each, to
-// be given back. All payments must have been stopped: [market.ErrState].
+// be given back. All payments must have been stopped: [market.ErrState]. What is
+// unpaid of them then will not be paid.
 func (b *Book) Close(height int64) ([]market.Deposit, error) {
 	if err := b.Settle(height); err != nil {
 		return nil, err
 	}
-	if len(b.Payments) > 0 {
-		return nil, market.Refuse(market.ErrState, "account-has-payments", "account %s has %d open payments", b.Account.ID, len(b.Payments))
+	if i := slices.IndexFunc(b.Payments, func(p market.Payment) bool { return !p.State.Terminal() }); i >= 0 {
+		return nil, market.Refuse(market.ErrState, "account-has-payments", "account %s has an open payment, %s", b.Account.ID, b.Payments[i].ID)
 	}
 	refunds := b.Account.Deposits
-	b.Account.Deposits = nil
-	b.Account.State = market.AccountClosed
-	b.Account.DueAt = 0
+	b.Payments, b.Account.Deposits = nil, nil
+	b.Account.State, b.Account.OverdrawnAt, b.Account.DueAt = market.AccountClosed, 0, 0
 	return refunds, nil
 }
 
@@ -193,6 +226,15 @@ func (b *Book) RunsOutAt() int64 {
 		}
 	}
 	return first
+}
+
+// open returns a payment that is not closed. The pointer leads into the book.
+func (b *Book) open(id market.LeaseID) (*market.Payment, error) {
+	i, found := b.find(id)
+	if !found || b.Payments[i].State.Terminal() {
+		return nil, fmt.Errorf("lease: payment %s: %w", id, market.ErrNotFound)
+	}
+	return &b.Payments[i], nil
 }
 
 // find returns where a payment is, or would be.
@@ -224,18 +266,35 @@ func (b *Book) funds(denom string) market.Amount {
 	return sum
 }
 
-// refresh derives the account's state from its payments'.
+// GraceFrom returns the height at which the first of the payments that are not
+// closed was overdrawn, 0 when none is: from there the grace is counted.
+func (b *Book) GraceFrom() int64 {
+	var first int64
+	for _, p := range b.Payments {
+		if at := p.OverdrawnAt; at != 0 && !p.State.Terminal() && (first == 0 || at < first) {
+			first = at
+		}
+	}
+	return first
+}
+
+// refresh derives the account's state from what is unpaid of its payments.
 func (b *Book) refresh() {
 	a := &b.Account
 	a.State, a.OverdrawnAt = market.AccountOpen, 0
 	for i := range b.Payments {
 		p := &b.Payments[i]
-		p.State = market.AccountOpen
+		state := market.AccountOverdrawn
 		if p.Unpaid.IsZero() {
-			p.OverdrawnAt = 0
+			state, p.OverdrawnAt = market.AccountOpen, 0
+		}
+		if !p.State.Terminal() {
+			p.State = state
+		}
+		if state == market.AccountOpen {
 			continue
 		}
-		p.State, a.State = market.AccountOverdrawn, market.AccountOverdrawn
+		a.State = state
 		if a.OverdrawnAt == 0 || p.OverdrawnAt < a.OverdrawnAt {
 			a.OverdrawnAt = p.OverdrawnAt
 		}

@@ -133,6 +133,50 @@ func TestADepositRevivesAnOverdrawnAccount(t *testing.T) {
 	assert.Equal(t, "2000", stop(t, b, 20, 1), "all 20 blocks are paid")
 }
 
+// Ending a lease does not end what it is owed.
+func TestADebtStaysWhenItsPaymentIsStopped(t *testing.T) {
+	b := funded(t, 1000, "100", "300")
+	require.NoError(t, b.Settle(5)) // 2 blocks of both, 200 in the third
+	stop(t, b, 5, 2)
+	assert.Equal(t, market.AccountOverdrawn, b.Account.State)
+	require.NoError(t, b.Settle(10))
+	assert.Equal(t, "750", b.Payments[0].Unpaid.String(), "50 + 7 blocks")
+	assert.Equal(t, "750", b.Payments[1].Unpaid.String(), "150 + 2 blocks")
+	stop(t, b, 10, 1)
+	assert.Zero(t, b.GraceFrom(), "no lease waits for a deposit")
+	assert.EqualValues(t, 3, b.Account.OverdrawnAt)
+	assert.ErrorIs(t, b.Start(10, leaseID(3), price(t, "1")), market.ErrState)
+	_, err := b.Withdraw(10, leaseID(1), 0)
+	assert.ErrorIs(t, err, market.ErrNotFound, "it is closed")
+	assert.ErrorIs(t, b.Reprice(10, leaseID(1), price(t, "1")), market.ErrNotFound)
+
+	require.NoError(t, b.Deposit(500, "tenant", uact(1001)))
+	paid, err := b.Redeem(100)
+	require.NoError(t, err)
+	require.Len(t, paid, 2)
+	assert.Equal(t, "249", paid[0].Payment.Unpaid.String(), "501 of 750: nothing fell due since")
+	assert.Equal(t, lease.Payout{Provider: "provider2", Net: uact(495), Fee: uact(5)}, paid[1].Payout)
+	assert.Equal(t, "0", funds(t, b))
+	require.NoError(t, b.Deposit(501, "friend", uact(600)))
+	paid, err = b.Redeem(0)
+	require.NoError(t, err)
+	assert.Equal(t, "0", paid[0].Payment.Unpaid.String())
+	assert.Empty(t, b.Payments)
+	assert.Equal(t, market.AccountOpen, b.Account.State)
+	assert.Equal(t, "101", funds(t, b))
+	require.NoError(t, b.Start(501, leaseID(3), price(t, "1")))
+}
+
+func TestADebtEndsWithTheAccount(t *testing.T) {
+	b := funded(t, 10, "10")
+	require.NoError(t, b.Deposit(0, "friend", market.NewCoin("uakt", 7)))
+	stop(t, b, 5, 1)
+	refunds, err := b.Close(5)
+	require.NoError(t, err)
+	assert.Equal(t, []market.Deposit{{Depositor: "friend", Balance: market.NewCoin("uakt", 7)}}, refunds)
+	assert.Zero(t, b.Account.OverdrawnAt)
+}
+
 func TestWhatIsLeftGoesBackToEachDepositor(t *testing.T) {
 	b := lease.Open(deployment(12), 0)
 	require.NoError(t, b.Deposit(0, "tenant", uact(100)))

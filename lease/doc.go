@@ -32,8 +32,13 @@
 // none are left the payment is open again. How long to wait for that is the
 // caller's (grace).
 //
+// A payment that is closed before its dues are paid goes on being owed them: the
+// account stays overdrawn, deposits pay that first, in proportion with the rest
+// ([Book.Redeem]), and no new payment starts before. Only with the account does
+// the debt end. So ending a lease and beginning another buys no new grace.
+//
 //	payment  open -> overdrawn -> open, open|overdrawn -> closed
-//	account  overdrawn while one of its payments is, else open; closed is final
+//	account  overdrawn while something is unpaid, else open; closed is final
 //	lease    active -> closing -> closed, active -> closed
 //
 // # Retainers

@@ -2,6 +2,7 @@ package lease_test
 
 import (
 	"math/big"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,6 +23,7 @@ type pair struct {
 	due         map[market.LeaseID]*big.Int // price × blocks so far, with 18 decimals
 	clean       map[market.LeaseID]bool     // never overdrawn
 	earned      map[market.LeaseID]*big.Int
+	stopped     map[market.LeaseID]bool
 }
 
 func newPair() *pair {
@@ -30,6 +32,7 @@ func newPair() *pair {
 		lazy: lease.Open(deployment(12), 0), eager: lease.Open(deployment(12), 0), next: 1,
 		in: zero(), out: zero(),
 		due: map[market.LeaseID]*big.Int{}, clean: map[market.LeaseID]bool{}, earned: map[market.LeaseID]*big.Int{},
+		stopped: map[market.LeaseID]bool{},
 	}
 }
 
@@ -50,6 +53,9 @@ func (p *pair) advance(t *rapid.T) {
 		p.height++
 		require.NoError(t, p.eager.Settle(p.height))
 		for _, pay := range p.eager.Payments {
+			if p.stopped[pay.ID] {
+				continue
+			}
 			p.clean[pay.ID] = p.clean[pay.ID] && pay.Unpaid.IsZero()
 			p.due[pay.ID].Add(p.due[pay.ID], pay.Price.AmountPerBlock.Raw())
 		}
@@ -64,6 +70,23 @@ func (p *pair) deposit(t *rapid.T) {
 	require.NoError(t, p.lazy.Deposit(p.height, from, c))
 	require.NoError(t, p.eager.Deposit(p.height, from, c))
 	p.in[c.Denom].Add(p.in[c.Denom], c.Amount.Big())
+	paid, err := p.lazy.Redeem(333)
+	require.NoError(t, err)
+	same, err := p.eager.Redeem(333)
+	require.NoError(t, err)
+	require.Equal(t, same, paid)
+	for _, r := range paid {
+		p.paid(r.Payment.ID, r.Payout)
+		p.wantAllDue(t, r.Payment)
+	}
+}
+
+// wantAllDue checks that a stopped payment has been paid, or is owed, all that
+// fell due while it ran.
+func (p *pair) wantAllDue(t *rapid.T, pay market.Payment) {
+	due := new(big.Int).Quo(p.due[pay.ID], market.NewDecimal(1).Raw())
+	have := new(big.Int).Add(p.earned[pay.ID], pay.Unpaid.Big())
+	require.Equal(t, due.String(), have.String(), "what %s got and is owed", pay.ID)
 }
 
 func (p *pair) start(t *rapid.T) {
@@ -97,10 +120,11 @@ func copyOf(b *lease.Book) *lease.Book { return lease.Load(b.Account.Clone(), b.
 
 // pick draws one of the open payments, or none.
 func (p *pair) pick(t *rapid.T) (market.Payment, bool) {
-	if len(p.lazy.Payments) == 0 {
+	open := slices.DeleteFunc(slices.Clone(p.lazy.Payments), func(pay market.Payment) bool { return pay.State.Terminal() })
+	if len(open) == 0 {
 		return market.Payment{}, false
 	}
-	return rapid.SampledFrom(p.lazy.Payments).Draw(t, "payment"), true
+	return rapid.SampledFrom(open).Draw(t, "payment"), true
 }
 
 func (p *pair) withdraw(t *rapid.T) {
@@ -128,6 +152,8 @@ func (p *pair) stop(t *rapid.T) {
 	require.Equal(t, same, out)
 	require.Equal(t, closedSame, closed)
 	p.paid(pay.ID, out)
+	p.stopped[pay.ID] = true
+	p.wantAllDue(t, closed)
 	if !p.clean[pay.ID] {
 		return
 	}
@@ -154,7 +180,8 @@ func (p *pair) check(t *rapid.T) {
 	}
 	for _, pay := range lazy.Payments {
 		held[pay.Price.Denom].Add(held[pay.Price.Denom], pay.Balance.Big())
-		require.Equal(t, pay.State == market.AccountOverdrawn, !pay.Unpaid.IsZero())
+		require.Equal(t, p.stopped[pay.ID], pay.State.Terminal())
+		require.Equal(t, pay.State == market.AccountOverdrawn || pay.State.Terminal(), !pay.Unpaid.IsZero())
 		require.Negative(t, pay.Fraction.Cmp(market.NewDecimal(1)))
 	}
 	for denom := range held {

@@ -31,13 +31,13 @@ func (b *Book) Settle(height int64) error {
 	return nil
 }
 
-// byDenom yields the payments of each denomination, sorted by denomination.
-// The pointers lead into the book.
+// byDenom yields the payments of each denomination that are not closed, sorted by
+// denomination. The pointers lead into the book.
 func (b *Book) byDenom() iter.Seq2[string, []*market.Payment] {
 	return func(yield func(string, []*market.Payment) bool) {
 		var denoms []string
 		for i := range b.Payments {
-			if d := b.Payments[i].Price.Denom; !slices.Contains(denoms, d) {
+			if d := b.Payments[i].Price.Denom; !b.Payments[i].State.Terminal() && !slices.Contains(denoms, d) {
 				denoms = append(denoms, d)
 			}
 		}
@@ -45,7 +45,7 @@ func (b *Book) byDenom() iter.Seq2[string, []*market.Payment] {
 		for _, d := range denoms {
 			ps := make([]*market.Payment, 0, len(b.Payments))
 			for i := range b.Payments {
-				if b.Payments[i].Price.Denom == d {
+				if b.Payments[i].Price.Denom == d && !b.Payments[i].State.Terminal() {
 					ps = append(ps, &b.Payments[i])
 				}
 			}

@@ -33,7 +33,8 @@ type Params struct {
 
 // Limits bound the size of a deployment. All are inclusive. Cores, memory,
 // storage and GPUs are per replica; attributes are per list of them; signers,
-// and names listed as allowed or excluded, are those of one group.
+// names listed as allowed or excluded, and bytes ([GroupSpec.Size], of which 0 means
+// [DefaultGroupBytes]) are those of one group.
 type Limits struct {
 	MaxGroups           uint32 `json:"max_groups"`
 	MaxUnitsPerGroup    uint32 `json:"max_units_per_group"`
@@ -43,6 +44,7 @@ type Limits struct {
 	MaxEndpointsPerUnit uint32 `json:"max_endpoints_per_unit"`
 	MaxSigners          uint32 `json:"max_signers"`
 	MaxListed           uint32 `json:"max_listed"`
+	MaxGroupBytes       uint32 `json:"max_group_bytes"`
 	MaxMilliCores       uint64 `json:"max_milli_cores"`
 	MaxMemoryBytes      uint64 `json:"max_memory_bytes"`
 	MaxStorageBytes     uint64 `json:"max_storage_bytes"`
@@ -62,6 +64,7 @@ func DefaultParams(denoms ...string) Params {
 		Limits: Limits{
 			MaxGroups: 20, MaxUnitsPerGroup: 20, MaxReplicasPerUnit: 50,
 			MaxAttributes: 100, MaxVolumesPerUnit: 16, MaxEndpointsPerUnit: 64, MaxSigners: 16, MaxListed: 64,
+			MaxGroupBytes: DefaultGroupBytes,
 			MaxMilliCores: 384_000, MaxMemoryBytes: 2 << 40, MaxStorageBytes: 32 << 40, MaxGPUs: 24,
 		},
 	}
@@ -79,6 +82,12 @@ const (
 	MaxBlocks = 1_000_000_000
 	// MaxCount bounds how many of a thing a limit may allow.
 	MaxCount = 1000
+	// MaxSize bounds the bytes a limit may allow a group, so that an order fits
+	// an answer.
+	MaxSize = 1 << 20
+	// DefaultGroupBytes is room for a group that names 64 models of GPU in each of
+	// 16 units.
+	DefaultGroupBytes = 64 << 10
 	// MaxQuantity bounds the bytes, cores and cards a limit may allow per
 	// replica, so that the sum over a group fits 64 bits.
 	MaxQuantity = 1 << 50
@@ -117,6 +126,14 @@ func (p Params) Validate() error {
 // outside reports whether n is no number of blocks.
 func outside(n int64) bool { return n < 0 || n > MaxBlocks }
 
+// groupBytes returns the bytes that a group may have.
+func (l Limits) groupBytes() int {
+	if l.MaxGroupBytes == 0 {
+		return DefaultGroupBytes
+	}
+	return int(l.MaxGroupBytes)
+}
+
 func (l Limits) validate() error {
 	for _, n := range []uint32{
 		l.MaxGroups, l.MaxUnitsPerGroup, l.MaxReplicasPerUnit, l.MaxAttributes,
@@ -125,6 +142,9 @@ func (l Limits) validate() error {
 		if n > MaxCount {
 			return fmt.Errorf("market: params: %w: a limit on a count is %d, at most %d", ErrInvalid, n, MaxCount)
 		}
+	}
+	if l.MaxGroupBytes > MaxSize {
+		return fmt.Errorf("market: params: %w: a group may have %d bytes, at most %d", ErrInvalid, l.MaxGroupBytes, MaxSize)
 	}
 	for _, n := range []uint64{l.MaxMilliCores, l.MaxMemoryBytes, l.MaxStorageBytes, l.MaxGPUs} {
 		if n > MaxQuantity {

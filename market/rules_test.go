@@ -56,6 +56,13 @@ func TestGroupsAreCheckedAgainstTheLimits(t *testing.T) {
 		"attributes":       func(g *market.GroupSpec) { g.Units[0].CPU.Attributes = make(market.Attributes, 101) },
 		"group-price-zero": func(g *market.GroupSpec) { g.Units[0].Price = price(0) },
 		"price-denom":      func(g *market.GroupSpec) { g.Units[0].Price.Denom = "!" },
+		"group-bytes": func(g *market.GroupSpec) {
+			for i := range 100 {
+				g.Requirements.Attributes = append(g.Requirements.Attributes, market.Attribute{Key: fmt.Sprintf("%0128d", i), Value: strings.Repeat("x", 256)})
+			}
+			g.Units[0].GPU.Attributes = g.Requirements.Attributes[:64]
+			g.Units[0].CPU.Attributes = g.Requirements.Attributes[:1]
+		},
 		"group-price": func(g *market.GroupSpec) {
 			u := g.Units[0]
 			u.ID, u.Price.Denom = 2, "uact"
@@ -77,6 +84,25 @@ func TestGroupsAreCheckedAgainstTheLimits(t *testing.T) {
 			assert.True(t, errors.Is(err, market.ErrInvalid) || errors.Is(err, market.ErrLimit))
 		}
 	}
+}
+
+func TestTheSizeOfAGroupCountsAllItHolds(t *testing.T) {
+	g := group()
+	base := g.Size()
+	g.Requirements.SignedBy = market.SignedBy{AllOf: []market.Address{"abcd"}, AnyOf: []market.Address{"ab"}}
+	g.Requirements.Providers = market.Selection[market.Address]{Allowed: []market.Address{"abcd"}, Excluded: []market.Address{"ab"}}
+	g.Requirements.DataCenters = market.Selection[string]{Allowed: []string{"abcd"}, Excluded: []string{"ab"}}
+	g.Requirements.Attributes = market.Attributes{{Key: "abcd", Value: "ab"}}
+	assert.Equal(t, base+3*(20+18)+22, g.Size())
+	base = g.Size()
+	u := &g.Units[0]
+	u.CPU.Attributes, u.Memory.Attributes, u.GPU.Attributes = g.Requirements.Attributes, g.Requirements.Attributes, g.Requirements.Attributes
+	u.Storage = append(u.Storage, market.Volume{Name: "ab", Attributes: g.Requirements.Attributes})
+	u.Endpoints = append(u.Endpoints, market.Endpoint{}, market.Endpoint{})
+	assert.Equal(t, base+3*22+18+22+32, g.Size())
+	base = g.Size()
+	g.Units = append(g.Units, market.ResourceUnit{Price: price(1)})
+	assert.Equal(t, base+16+len("uakt"), g.Size())
 }
 
 func TestAttributeKeys(t *testing.T) {
@@ -266,6 +292,7 @@ func TestParametersAreChecked(t *testing.T) {
 		},
 		"zero deposit":       func(p *market.Params) { p.BidDeposits = market.Coins{market.NewCoin("uakt", 0)} },
 		"a count too high":   func(p *market.Params) { p.Limits.MaxGroups = 1001 },
+		"groups too big":     func(p *market.Params) { p.Limits.MaxGroupBytes = 1<<20 + 1 },
 		"a quantity too big": func(p *market.Params) { p.Limits.MaxMemoryBytes = 1 << 60 },
 	}
 	for name, bend := range bad {

@@ -167,8 +167,8 @@ type AccountState uint8
 // Account states.
 const (
 	AccountOpen AccountState = 1
-	// AccountOverdrawn could not pay all that was due; a deposit revives it
-	// until its grace ends.
+	// AccountOverdrawn could not pay all that was due. A deposit that does revives
+	// it; leases that are overdrawn close when their grace ends.
 	AccountOverdrawn AccountState = 2
 	AccountClosed    AccountState = 3
 )
@@ -332,11 +332,14 @@ type Payment struct {
 	// ten-thousandths of a unit, below 10000.
 	FeeCarry uint32 `json:"fee_carry,omitempty"`
 	// Unpaid is due since the funds ran out and not paid, whole units. A deposit
-	// pays it first; what is left of it at the end of the lease is the
-	// provider's loss.
+	// pays it first, also after the lease has ended; what is left of it when the
+	// account closes is the provider's loss.
 	Unpaid Amount `json:"unpaid"`
 	// OverdrawnAt is the height since which Unpaid is not zero, 0 while it is.
 	OverdrawnAt int64 `json:"overdrawn_at,omitempty"`
+	// EndsAt is the height after which nothing falls due because notice was
+	// given, 0 for none: that of its lease.
+	EndsAt int64 `json:"ends_at,omitempty"`
 }
 
 // Provider is a registered seller of capacity.

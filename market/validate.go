@@ -41,6 +41,9 @@ func (id DeploymentID) Validate() error {
 // Validate checks a group against the limits of a market. Every fault is a
 // [RuleError]; the first is returned.
 func (g GroupSpec) Validate(l Limits) error {
+	if n, most := g.Size(), l.groupBytes(); n > most {
+		return Refuse(ErrLimit, "group-bytes", "group %q has %d bytes, at most %d", clip(g.Name), n, most)
+	}
 	if g.Name == "" || !plainText(g.Name, MaxNameLength) {
 		return Refuse(ErrInvalid, "group-name", "group %q: want 1 to %d bytes of text", clip(g.Name), MaxNameLength)
 	}

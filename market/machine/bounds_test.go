@@ -2,6 +2,7 @@ package machine_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,6 +129,47 @@ func TestAPageReadsABoundedNumberOfRows(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, page, 1)
 	assert.Empty(t, next)
+}
+
+// bigOrders makes a group of the largest size for each of n deployments.
+func bigOrders(t *testing.T, h *host, n int) {
+	t.Helper()
+	for dseq := range uint64(n) {
+		d := benchDeployment(dseq + 1)
+		for i := 0; ; i++ {
+			next := append(d.Groups[0].Requirements.Attributes, market.Attribute{Key: fmt.Sprintf("%0128d", i), Value: strings.Repeat("x", 256)})
+			if i == 100 {
+				d.Groups[0].Units[0].GPU.Attributes = next[:60]
+				break
+			}
+			d.Groups[0].Requirements.Attributes = next
+		}
+		h.must(t, 1, d)
+	}
+}
+
+func TestAPageHasABoundedNumberOfBytes(t *testing.T) {
+	h := newHost(market.DefaultParams("uakt"))
+	const n = 50
+	bigOrders(t, h, n)
+	for _, f := range []market.OrderFilter{{}, {State: market.OrderOpen}} {
+		page, next, err := h.ListOrders(f, market.Page{Limit: market.MaxPageLimit})
+		require.NoError(t, err)
+		require.NotEmpty(t, next)
+		size := 0
+		for _, o := range page {
+			size += o.Spec.Size()
+		}
+		assert.Less(t, size, machine.MaxPageBytes+market.DefaultGroupBytes)
+		assert.Greater(t, size, machine.MaxPageBytes*9/10)
+		count := 0
+		for o, err := range market.All(func(p market.Page) ([]market.Order, string, error) { return h.ListOrders(f, p) }) {
+			require.NoError(t, err)
+			count++
+			assert.EqualValues(t, count, o.ID.DSeq, "each once, in order")
+		}
+		assert.Equal(t, n, count)
+	}
 }
 
 // Every fault that the checker knows is found.

@@ -234,7 +234,8 @@ func (c *checker) retainers() {
 }
 
 // accounts checks that each deployment has its account, that a closed account
-// is empty, and that dues are unpaid only where funds are gone.
+// is empty, and that another is overdrawn exactly while something is unpaid, of
+// closed payments too, which is only where funds are gone.
 func (c *checker) accounts() {
 	for _, a := range c.g.Accounts {
 		d := c.deployments[a.ID]
@@ -245,19 +246,23 @@ func (c *checker) accounts() {
 			c.fault("account %s is closed and holds %v", a.ID, a.Deposits)
 		}
 	}
-	overdrawn := make(map[market.DeploymentID]bool)
+	unpaid := make(map[market.DeploymentID][]string) // denominations
 	for _, p := range c.g.Payments {
-		if p.State.Terminal() {
-			continue
+		if !p.State.Terminal() && (p.State == market.AccountOverdrawn) != !p.Unpaid.IsZero() || p.Unpaid.IsZero() != (p.OverdrawnAt == 0) {
+			c.fault("payment %s is %s with %s unpaid since %d", p.ID, p.State, p.Unpaid, p.OverdrawnAt)
 		}
-		if (p.State == market.AccountOverdrawn) != !p.Unpaid.IsZero() {
-			c.fault("payment %s is %s with %s unpaid", p.ID, p.State, p.Unpaid)
+		if !p.Unpaid.IsZero() {
+			unpaid[p.ID.DeploymentID] = append(unpaid[p.ID.DeploymentID], p.Price.Denom)
 		}
-		overdrawn[p.ID.DeploymentID] = overdrawn[p.ID.DeploymentID] || p.State == market.AccountOverdrawn
 	}
 	for _, a := range c.g.Accounts {
-		if overdrawn[a.ID] != (a.State == market.AccountOverdrawn) {
-			c.fault("account %s is %s, with overdrawn payments: %t", a.ID, a.State, overdrawn[a.ID])
+		if !a.State.Terminal() && (len(unpaid[a.ID]) > 0) != (a.State == market.AccountOverdrawn) {
+			c.fault("account %s is %s, unpaid is something in %v", a.ID, a.State, unpaid[a.ID])
+		}
+		for _, d := range a.Deposits {
+			if slices.Contains(unpaid[a.ID], d.Balance.Denom) {
+				c.fault("account %s holds %s while something is unpaid in that", a.ID, d.Balance)
+			}
 		}
 	}
 }

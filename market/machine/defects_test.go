@@ -107,6 +107,37 @@ func TestTheLimitOfBidsIsTheLimit(t *testing.T) {
 	require.ErrorIs(t, err, market.ErrLimit)
 }
 
+// Whoever ends an overdrawn lease and takes another has no second grace.
+func TestADebtIsNotShedByEndingItsLease(t *testing.T) {
+	group := benchBid(1).ID.GroupID
+	id := group.DeploymentID
+	for name, end := range map[string][]market.Msg{
+		"close lease": {market.CloseLease{ID: benchBid(1).ID.Lease()}},
+		"pause group": {market.PauseGroup{ID: group}, market.StartGroup{ID: group}},
+		"close bid":   {market.CloseBid{ID: benchBid(1).ID, Reason: market.ReasonUnstable}, market.StartGroup{ID: group}},
+	} {
+		h := leasedHost(t, 1)
+		h.Params.GraceBlocks = 1000
+		height := int64(50_002 + 999) // 10 per block of 500,000, and all but the last block of grace
+		h.must(t, height, end...)
+		a, err := h.Accounts.Get(id)
+		require.NoError(t, err)
+		assert.Equal(t, market.AccountOverdrawn, a.State, name)
+		assert.Zero(t, a.DueAt, "the market does nothing by itself")
+		require.NoError(t, machine.Check(h.State, h.purse.pot))
+
+		again := benchBid(1)
+		again.ID.OSeq = 2
+		h.must(t, height+1, again, market.DepositDeployment{ID: id, Depositor: "tenant", Amount: market.NewCoin("uakt", 9_999)})
+		assert.Equal(t, "509999", h.payment(t, 1).Withdrawn.String(), name)
+		_, err = h.step(height+1, market.CreateLease{ID: again.ID}, 0)
+		require.ErrorIs(t, err, market.ErrState, name)
+		h.must(t, height+1, market.DepositDeployment{ID: id, Depositor: "tenant", Amount: market.NewCoin("uakt", 4)}, market.CreateLease{ID: again.ID})
+		assert.Equal(t, "510000", h.payment(t, 1).Withdrawn.String(), name)
+		require.NoError(t, machine.Check(h.State, h.purse.pot))
+	}
+}
+
 // In the reference, an overdrawn deployment cannot be saved: a deposit pays the
 // debt and closes the account.
 func TestADepositSavesAnOverdrawnDeployment(t *testing.T) {

@@ -109,6 +109,9 @@ func (m *Machine) depositDeployment(at Moment, msg market.DepositDeployment) err
 		return err
 	}
 	m.emit(market.EventAccountDeposited, deploymentEvent(msg.ID))
+	if err := m.redeem(b); err != nil {
+		return err
+	}
 	return m.keep(b)
 }
 

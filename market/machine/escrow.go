@@ -7,7 +7,7 @@ import (
 	"github.com/moorage-dev/moorage/market"
 )
 
-// book is an account with its open payments, as loaded.
+// book is an account with its open and owed payments, as loaded.
 type book struct {
 	*lease.Book
 	// dueAt is the height of the timer it was stored with.
@@ -15,7 +15,8 @@ type book struct {
 	overdrawn bool
 }
 
-// book loads an account with its open payments.
+// book loads an account with its payments that are open or owed something. Only
+// an overdrawn account can have closed ones that are.
 func (m *Machine) book(id market.DeploymentID) (*book, error) {
 	a, err := m.Accounts.Get(id)
 	if err != nil {
@@ -24,6 +25,13 @@ func (m *Machine) book(id market.DeploymentID) (*book, error) {
 	refs, err := collect(m.Refs.Scan(refPrefix(RefOpenPayment, id), nil))
 	if err != nil {
 		return nil, err
+	}
+	if a.State == market.AccountOverdrawn {
+		owed, err := collect(m.Refs.Scan(refPrefix(RefOwedPayment, id), nil))
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, owed...)
 	}
 	payments := make([]market.Payment, len(refs))
 	for i, r := range refs {
@@ -34,8 +42,8 @@ func (m *Machine) book(id market.DeploymentID) (*book, error) {
 	return &book{lease.Load(a, payments), a.DueAt, a.State == market.AccountOverdrawn}, nil
 }
 
-// keep writes an account and its open payments, and moves its timer to where
-// the account is due next.
+// keep writes an account and its payments, and moves its timer to where the
+// account is due next.
 func (m *Machine) keep(b *book) error {
 	a := &b.Account
 	a.DueAt = m.dueAt(b)
@@ -54,13 +62,14 @@ func (m *Machine) keep(b *book) error {
 }
 
 // dueAt returns when the market must look at an account by itself: where its
-// funds run out or the earliest grace ends. 0 is never.
+// funds run out or the earliest grace ends. 0 is never. A debt of a closed lease
+// waits for a deposit, not for the market.
 func (m *Machine) dueAt(b *book) int64 {
 	if b.Account.State.Terminal() {
 		return 0
 	}
 	due := b.RunsOutAt()
-	if at := b.Account.OverdrawnAt; at != 0 && (due == 0 || at+m.Params.GraceBlocks < due) {
+	if at := b.GraceFrom(); at != 0 && (due == 0 || at+m.Params.GraceBlocks < due) {
 		due = at + m.Params.GraceBlocks
 	}
 	return due
@@ -105,10 +114,38 @@ func (m *Machine) endPayment(at Moment, b *book, id market.LeaseID) error {
 	if err := m.dropRef(RefOpenPayment, id); err != nil {
 		return err
 	}
+	if !p.Unpaid.IsZero() {
+		if err := m.addRef(RefOwedPayment, id); err != nil {
+			return err
+		}
+	}
 	if err := m.Payments.Set(id, p); err != nil {
 		return err
 	}
 	return m.payOut(out)
+}
+
+// redeem pays out what a deposit has paid of the debts of closed payments.
+func (m *Machine) redeem(b *book) error {
+	all, err := b.Redeem(m.Params.FeePerMyriad)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if r.Payment.Unpaid.IsZero() {
+			if err := m.dropRef(RefOwedPayment, r.Payment.ID); err != nil {
+				return err
+			}
+		}
+		if err := m.Payments.Set(r.Payment.ID, r.Payment); err != nil {
+			return err
+		}
+		m.emit(market.EventPaymentWithdrawn, r.Payment.ID)
+		if err := m.payOut(r.Payout); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *Machine) payOut(out lease.Payout) error {

@@ -142,8 +142,11 @@ func derived(g Genesis) (refs []Ref, timers []Timer) {
 		refs = append(refs, bidRefs(b)...)
 	}
 	for _, p := range g.Payments {
-		if !p.State.Terminal() {
+		switch {
+		case !p.State.Terminal():
 			refs = append(refs, Ref{Kind: RefOpenPayment, ID: p.ID})
+		case !p.Unpaid.IsZero():
+			refs = append(refs, Ref{Kind: RefOwedPayment, ID: p.ID})
 		}
 	}
 	for _, a := range g.Accounts {

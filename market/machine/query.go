@@ -43,18 +43,19 @@ func (l listing[V]) page(p market.Page) ([]V, string, error) {
 	}
 	var out []V
 	var last []byte
-	scanned := 0
+	scanned, size := 0, 0
 	for r, err := range l.rows(l.prefix, after) {
 		if err != nil {
 			return nil, "", err
 		}
-		if len(out) == limit || scanned == MaxScan {
+		if len(out) == limit || scanned == MaxScan || size >= MaxPageBytes {
 			return out, writeToken(last), nil
 		}
 		scanned++
 		last = r.key
 		if l.match == nil || l.match(r.value) {
 			out = append(out, r.value)
+			size += sizeOf(r.value)
 		}
 	}
 	return out, "", nil

@@ -113,6 +113,9 @@ const (
 	RefOpenRetainer RefKind = 6
 	// RefProviderRetainer lists all retainers, by provider.
 	RefProviderRetainer RefKind = 7
+	// RefOwedPayment lists payments that are closed and of which something is
+	// unpaid, by account.
+	RefOwedPayment RefKind = 8
 )
 
 // Ref is an entry of an index: the ID of what it points to.

@@ -61,7 +61,7 @@ func (m *Machine) settleAccount(at Moment, t Timer) error {
 		m.emit(market.EventAccountOverdrawn, deploymentEvent(b.Account.ID))
 	}
 	for _, p := range append([]market.Payment(nil), b.Payments...) {
-		if p.OverdrawnAt == 0 || p.OverdrawnAt+m.Params.GraceBlocks > at.Height {
+		if p.State.Terminal() || p.OverdrawnAt == 0 || p.OverdrawnAt+m.Params.GraceBlocks > at.Height {
 			continue
 		}
 		g, err := m.Groups.Get(p.ID.GroupID)

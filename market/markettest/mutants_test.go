@@ -152,12 +152,24 @@ func brokenStores() []mutant {
 			}
 			return t.Set(k, v)
 		})},
-		{name: "keeps payments open", caught: "a-second-close-in-a-block-stops-charging", machine: bendRefs(bent[machine.Ref, machine.Ref]{
-			del: func(t refs, k machine.Ref) error {
+		{name: "keeps payments open", caught: "a-second-close-in-a-block-stops-charging", machine: func(m *machine.Machine) {
+			bendRefs(bent[machine.Ref, machine.Ref]{del: func(t refs, k machine.Ref) error {
 				if k.Kind == machine.RefOpenPayment {
 					return nil
 				}
 				return t.Delete(k)
+			}})(m)
+			bendPayments(func(t payments, k market.LeaseID, v market.Payment) error {
+				v.State = market.AccountOpen
+				return t.Set(k, v)
+			})(m)
+		}},
+		{name: "forgets what ended leases are owed", caught: "a-debt-outlives-its-lease", machine: bendRefs(bent[machine.Ref, machine.Ref]{
+			set: func(t refs, k, v machine.Ref) error {
+				if k.Kind == machine.RefOwedPayment {
+					return nil
+				}
+				return t.Set(k, v)
 			},
 		})},
 		{name: "refunds the tenant alone", caught: "refunds-go-to-each-depositor", machine: func(m *machine.Machine) {

@@ -10,6 +10,7 @@ func overdraftCases() []Case {
 		{"funds-run-out-by-themselves", "at the height at which funds run out the account is overdrawn, without anyone touching it", fundsRunOut},
 		{"a-deposit-revives", "a deposit within the grace pays what is due and the lease goes on", depositRevives},
 		{"grace-ends", "when the grace ends the lease closes for lack of funds, the group is starved, and a deposit and StartGroup bring it back", graceEnds},
+		{"a-debt-outlives-its-lease", "what is unpaid when a lease ends is paid first from later deposits, and no lease begins before", debtOutlivesLease},
 	}
 }
 
@@ -62,6 +63,25 @@ func depositRevives(r *run) {
 	closed, err := a.Lease(r.ctx, l.ID)
 	r.must(err)
 	a.wantOwns(Denom, 0, r.due(l.Price, closed.ClosedAt-closed.CreatedAt))
+}
+
+func debtOutlivesLease(r *run) {
+	a, p := r.actor(), r.provider()
+	l, account := r.overdraw(a, p)
+	id := l.ID.DeploymentID
+	ended := a.do(market.PauseGroup{ID: l.ID.GroupID}, market.StartGroup{ID: l.ID.GroupID})
+	r.want(ended.Height < account.DueAt, "paused at %d, after the grace", ended.Height)
+	cost := r.due(l.Price, ended.Height-l.CreatedAt)
+	bid := p.bid(orderOf(id, 1, 2), "10")
+	a.do(market.DepositDeployment{ID: id, Depositor: a.Address(), Amount: market.NewCoin(Denom, cost-deposit-1)})
+	a.refused(market.ErrState, "account-overdrawn", market.CreateLease{ID: bid})
+	p.wantOwns(Denom, cost-1-fee(cost-1), bidDeposit)
+	a.do(market.DepositDeployment{ID: id, Depositor: a.Address(), Amount: market.NewCoin(Denom, 1+1000)})
+	a.do(market.CreateLease{ID: bid})
+	p.wantOwns(Denom, cost-fee(cost), bidDeposit)
+	payment, err := a.Payment(r.ctx, l.ID)
+	r.must(err)
+	r.want(payment.Unpaid.IsZero() && payment.Withdrawn == market.NewAmount(cost), "payment is %+v, want %d withdrawn", payment, cost)
 }
 
 func graceEnds(r *run) {

@@ -43,7 +43,7 @@ func (m oldMarket) EndBlock(ctx context.Context) error {
 		return m.Module.EndBlock(ctx)
 	}
 	p := marketpb.FromParams(testParams())
-	p.ScaleBlocks, p.MaxReclaimBlocks, p.Limits.MaxListed = 0, 0, 0
+	p.ScaleBlocks, p.MaxReclaimBlocks, p.Limits.MaxListed, p.Limits.MaxGroupBytes = 0, 0, 0, 0
 	raw, err := p.Marshal()
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ func FromParams(p market.Params) Params {
 			MaxGroups: p.Limits.MaxGroups, MaxUnitsPerGroup: p.Limits.MaxUnitsPerGroup,
 			MaxReplicasPerUnit: p.Limits.MaxReplicasPerUnit, MaxAttributes: p.Limits.MaxAttributes,
 			MaxVolumesPerUnit: p.Limits.MaxVolumesPerUnit, MaxEndpointsPerUnit: p.Limits.MaxEndpointsPerUnit,
-			MaxSigners: p.Limits.MaxSigners, MaxListed: p.Limits.MaxListed, MaxMilliCores: p.Limits.MaxMilliCores,
+			MaxSigners: p.Limits.MaxSigners, MaxListed: p.Limits.MaxListed, MaxGroupBytes: p.Limits.MaxGroupBytes, MaxMilliCores: p.Limits.MaxMilliCores,
 			MaxMemoryBytes: p.Limits.MaxMemoryBytes, MaxStorageBytes: p.Limits.MaxStorageBytes, MaxGpus: p.Limits.MaxGPUs,
 		},
 	}
@@ -30,7 +30,7 @@ func ToParams(p Params) (market.Params, error) {
 			MaxGroups: p.Limits.MaxGroups, MaxUnitsPerGroup: p.Limits.MaxUnitsPerGroup,
 			MaxReplicasPerUnit: p.Limits.MaxReplicasPerUnit, MaxAttributes: p.Limits.MaxAttributes,
 			MaxVolumesPerUnit: p.Limits.MaxVolumesPerUnit, MaxEndpointsPerUnit: p.Limits.MaxEndpointsPerUnit,
-			MaxSigners: p.Limits.MaxSigners, MaxListed: p.Limits.MaxListed, MaxMilliCores: p.Limits.MaxMilliCores,
+			MaxSigners: p.Limits.MaxSigners, MaxListed: p.Limits.MaxListed, MaxGroupBytes: p.Limits.MaxGroupBytes, MaxMilliCores: p.Limits.MaxMilliCores,
 			MaxMemoryBytes: p.Limits.MaxMemoryBytes, MaxStorageBytes: p.Limits.MaxStorageBytes, MaxGPUs: p.Limits.MaxGpus,
 		},
 	}

@@ -192,7 +192,7 @@ func FromPayment(p market.Payment) Payment {
 	return Payment{
 		Id: FromBidID(p.ID.Bid()), State: AccountState(p.State), Price: FromPrice(p.Price),
 		Balance: p.Balance.String(), Fraction: p.Fraction.String(), Withdrawn: p.Withdrawn.String(),
-		Unpaid: p.Unpaid.String(), FeeCarry: p.FeeCarry, OverdrawnAt: p.OverdrawnAt,
+		Unpaid: p.Unpaid.String(), FeeCarry: p.FeeCarry, OverdrawnAt: p.OverdrawnAt, EndsAt: p.EndsAt,
 	}
 }
 
@@ -206,7 +206,7 @@ func ToPayment(p Payment) (market.Payment, error) {
 	unpaid, err6 := toAmount(p.Unpaid)
 	return market.Payment{
 		ID: ToBidID(p.Id).Lease(), State: state, Price: price, Balance: balance, Fraction: fraction,
-		Withdrawn: withdrawn, Unpaid: unpaid, FeeCarry: p.FeeCarry, OverdrawnAt: p.OverdrawnAt,
+		Withdrawn: withdrawn, Unpaid: unpaid, FeeCarry: p.FeeCarry, OverdrawnAt: p.OverdrawnAt, EndsAt: p.EndsAt,
 	}, first(err1, err2, err3, err4, err5, err6)
 }
 

@@ -14,7 +14,7 @@ import (
 func (f fixture) asVersion1(t *testing.T, p market.Params) {
 	t.Helper()
 	old := marketpb.FromParams(p)
-	old.ScaleBlocks, old.MaxReclaimBlocks, old.Limits.MaxListed = 0, 0, 0
+	old.ScaleBlocks, old.MaxReclaimBlocks, old.Limits.MaxListed, old.Limits.MaxGroupBytes = 0, 0, 0, 0
 	raw, err := old.Marshal()
 	require.NoError(t, err)
 	require.NoError(t, f.store.OpenKVStore(f.ctx).Set([]byte{0}, raw))
@@ -39,6 +39,20 @@ func TestMigrationKeepsWhatWasAndAddsWhatIsNew(t *testing.T) {
 	require.NoError(t, err)
 	after.Params = before.Params
 	assert.Equal(t, before, after, "rows stay as they are")
+}
+
+func TestMigrationLeavesNoDebtsBehind(t *testing.T) {
+	f := newFixture(t)
+	id := market.LeaseID{Provider: "provider"}
+	id.Owner, id.DSeq = "owner", 1
+	lost := market.Payment{ID: id, State: market.AccountClosed, Price: market.Price{Denom: "uakt"}, Unpaid: market.NewAmount(5), OverdrawnAt: 3, Withdrawn: market.NewAmount(7)}
+	require.NoError(t, f.State(f.ctx).Payments.Set(id, lost))
+	f.asVersion1(t, market.DefaultParams("uakt"))
+	require.NoError(t, f.Migrate1to2(f.ctx))
+	got, err := f.State(f.ctx).Payments.Get(id)
+	require.NoError(t, err)
+	lost.Unpaid, lost.OverdrawnAt = market.Amount{}, 0
+	assert.Equal(t, lost, got)
 }
 
 func TestMigrationOfAStoreWithoutParametersFails(t *testing.T) {
