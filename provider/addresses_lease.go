@@ -107,12 +107,20 @@ func portsOf(t *iplease.Table, lease market.LeaseID) (out []leasedPort) {
 }
 
 // servesEndpoints refuses a manifest whose lease has an address only under the
-// name of one that its tenant has parked, which the manifest does not use.
+// name of one that its tenant has parked, which the manifest does not use, and one
+// with endpoints whose environment variables are the same.
 func (p *Provider) servesEndpoints(r Record, m manifest.Manifest) error {
 	if p.addresses == nil {
 		return nil
 	}
 	r.Manifest = m
+	var names []string
+	for _, w := range r.wants() {
+		names = append(names, w.Name)
+	}
+	for i, with := range manifest.EndpointClashes(names) {
+		return market.Refuse(market.ErrMismatch, api.RuleEndpointInvalid, "endpoints %s and %s have the same environment variables: rename one", names[i], with)
+	}
 	var err error
 	p.addresses.look(func(t *iplease.Table) { err = t.Serves(r.Lease, r.wants()) })
 	if err != nil {
