@@ -273,7 +273,7 @@ func TestAMoveIsRefusedWithItsRule(t *testing.T) {
 	})
 }
 
-func TestAnnouncersRefusalIsInTheStatus(t *testing.T) {
+func TestARefusalOfTheAnnouncerIsInTheStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, l := newWorld(t, memcluster.Config{}), newLAN(myIP)
 		w.start(l.lease)
