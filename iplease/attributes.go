@@ -27,15 +27,20 @@ const (
 	yes       = "true"
 )
 
-// AttributesOf returns what a provider with these pools publishes, sorted; nil
-// without pools. Attributes of pools that cannot be part of a key are left out.
-func AttributesOf(pools []Pool) market.Attributes {
-	if len(pools) == 0 {
+// AttributesOf returns what a provider with a table of this configuration
+// publishes, sorted; nil without pools. Attributes of pools that cannot be part of
+// a key are left out.
+func AttributesOf(cfg Config) market.Attributes {
+	if len(cfg.Pools) == 0 {
 		return nil
 	}
 	keys := map[string]bool{AttributeIPLease: true}
 	var all Family
-	for _, p := range pools {
+	dual := false
+	for _, p := range cfg.Pools {
+		if cfg.DualFromOnePool {
+			all = 0
+		}
 		for _, r := range p.Ranges {
 			all |= r.family()
 			keys[AttributePrefix+familyKey+r.family().String()] = true
@@ -44,8 +49,9 @@ func AttributesOf(pools []Pool) market.Attributes {
 		for _, a := range p.Attributes {
 			keys[AttributePrefix+a.Key+"/"+a.Value] = true
 		}
+		dual = dual || all == Dual
 	}
-	if all == Dual {
+	if dual {
 		keys[AttributePrefix+familyKey+Dual.String()] = true
 	}
 	var out market.Attributes

@@ -22,13 +22,13 @@ func TestAProviderPublishesWhatItsPoolsHave(t *testing.T) {
 		{Name: "a", Ranges: ranges("192.0.2.0/24"), Attributes: market.Attributes{{Key: "class", Value: "premium"}, {Key: "note", Value: "two words"}}},
 		{Name: "b", Ranges: ranges("2001:db8::/64")},
 	}
-	got := iplease.AttributesOf(pools)
+	got := iplease.AttributesOf(iplease.Config{Pools: pools})
 	assert.Equal(t, []string{
 		"capabilities/ip-lease/class/premium", "capabilities/ip-lease/family/dual", "capabilities/ip-lease/family/ipv4",
 		"capabilities/ip-lease/family/ipv6", "capabilities/ip-lease/pool/a", "capabilities/ip-lease/pool/b", "ip-lease",
 	}, keys(got))
 	require.NoError(t, got.Validate(100))
-	assert.Nil(t, iplease.AttributesOf(nil))
+	assert.Nil(t, iplease.AttributesOf(iplease.Config{}))
 }
 
 func TestWhatAnOrderRequiresIsASelection(t *testing.T) {

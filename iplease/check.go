@@ -96,7 +96,7 @@ func (t *Table) checkLists(seen map[*claim]bool) error {
 		return nil
 	}
 	for id, c := range t.orders {
-		if err := walk(c, func(c *claim) bool { return c.state == Reserved && c.order == id }); err != nil {
+		if err := walk(c, func(c *claim) bool { return (c.state == Reserved || c.backs()) && c.order == id }); err != nil {
 			return err
 		}
 	}
@@ -105,9 +105,19 @@ func (t *Table) checkLists(seen map[*claim]bool) error {
 			return err
 		}
 	}
-	named := 0
+	named, owned := 0, 0
+	for owner, first := range t.owners {
+		for c := first; c != nil; c = c.after {
+			if owned++; !seen[c] || c.id.Owner != owner {
+				return fmt.Errorf("claim %s at %s is in the list of tenant %s", c.id, c.key(), owner)
+			}
+		}
+	}
+	if owned != len(seen) {
+		return fmt.Errorf("%d claims, %d in the lists of tenants", len(seen), owned)
+	}
 	for c := range seen {
-		if (c.state == Reserved || c.state == Bound) != (listed[c] == 1) {
+		if (c.state == Reserved || c.state == Bound || c.backs()) != (listed[c] == 1) {
 			return fmt.Errorf("claim %s at %s, %s, is in %d lists", c.id, c.key(), c.state, listed[c])
 		}
 		if c.holder != (market.DeploymentID{}) && c.state != Bound {

@@ -29,6 +29,8 @@ type Port struct {
 	// Lease and Service have the port.
 	Lease   market.LeaseID `json:"lease"`
 	Service string         `json:"service"`
+	// Number is the sequence number that the address has in the lease's order.
+	Number uint32 `json:"number,omitempty"`
 	// Port is where the containers listen, from 1.
 	Port uint16 `json:"port"`
 	// Sources are the prefixes that clients may have; nil is all.
@@ -43,7 +45,7 @@ func (p Port) compare(o Port) int {
 
 func (p Port) equal(o Port) bool {
 	return p.Protocol == o.Protocol && p.External == o.External && p.Port == o.Port &&
-		p.Service == o.Service && p.Lease == o.Lease && slices.Equal(p.Sources, o.Sources)
+		p.Service == o.Service && p.Lease == o.Lease && p.Number == o.Number && slices.Equal(p.Sources, o.Sources)
 }
 
 // holder is who has the port.
@@ -65,19 +67,26 @@ func (r SourceRule) compare(o SourceRule) int {
 // Claim is a picture of a claim. Its slices are shared with the table and other
 // pictures: they are not to be changed.
 type Claim struct {
-	// ID has no name while the claim is reserved.
+	// ID has no name while the claim is reserved, and none when it cools and another
+	// claim has taken its name.
 	ID    ClaimID
 	State State
 	// IPv4 and IPv6 are the addresses; one may be invalid. Pool4 and Pool6 are the
 	// pools they are from, "" for an address that is in no pool any more.
 	IPv4, IPv6   netip.Addr
 	Pool4, Pool6 string
-	// Order and Number say what a reserved claim is for.
+	// Former are names that the claim had, under which an announcer may still have
+	// its addresses; see [Table.Withdrawn].
+	Former []string
+	// Order is what a claim is reserved for, or a parked one backs. Number is the
+	// sequence number in that order; of a claim that cools, that in the order of the
+	// lease that let it go.
 	Order  market.OrderID
 	Number uint32
 	// Holder is the deployment that a bound claim is held by.
 	Holder market.DeploymentID
-	// From is the deployment that the claim was last moved from.
+	// From is the deployment that a bound claim was last moved from, or that let the
+	// claim go.
 	From market.DeploymentID
 	// Ports are sorted by protocol and external port.
 	Ports []Port
@@ -92,6 +101,8 @@ type Claim struct {
 	// is the height at which that ends, 0 for none.
 	Retained      bool
 	RetainedUntil int64
+	// RetainedPrice is the price at which that was accepted.
+	RetainedPrice market.Price
 	// Migration is nil when the claim is not being moved.
 	Migration *Migration
 }
@@ -143,10 +154,11 @@ type held struct {
 	number uint64
 }
 
-// claim is a claim in the table. ports and rules are replaced and never changed
-// in place, because pictures share them.
+// claim is a claim in the table. former, ports and rules are replaced and never
+// changed in place, because pictures share them.
 type claim struct {
 	id     ClaimID
+	former []string
 	state  State
 	addrs  [2]held
 	naddrs int
@@ -162,10 +174,13 @@ type claim struct {
 	until         time.Time
 	retained      bool
 	retainedUntil int64
+	retainedPrice market.Price
 	migration     *Migration
 
 	// next is the next claim of the same order or holder.
 	next *claim
+	// before and after are the neighbours in the list of the owner's claims.
+	before, after *claim
 	// due is the place in the table's heap, from 1; 0 is not there.
 	due int
 }
@@ -178,8 +193,9 @@ func (c *claim) key() netip.Addr { return c.addrs[0].addr }
 
 func (c *claim) picture() Claim {
 	out := Claim{
-		ID: c.id, State: c.state, Order: c.order, Number: c.number, Holder: c.holder, From: c.from, Ports: c.ports, Rules: c.rules,
-		Revision: c.revision, Until: c.until, Retained: c.retained, RetainedUntil: c.retainedUntil, Migration: c.migration,
+		ID: c.id, Former: c.former, State: c.state, Order: c.order, Number: c.number, Holder: c.holder, From: c.from, Ports: c.ports, Rules: c.rules,
+		Revision: c.revision, Until: c.until, Retained: c.retained, RetainedUntil: c.retainedUntil, RetainedPrice: c.retainedPrice,
+		Migration: c.migration,
 	}
 	for _, h := range c.held() {
 		name := ""
@@ -220,4 +236,24 @@ func (c *claim) satisfies(s Selection) bool {
 		}
 	}
 	return true
+}
+
+// has reports whether a lease has a port of the claim.
+func (c *claim) has(lease market.LeaseID) bool {
+	return slices.ContainsFunc(c.ports, func(p Port) bool { return p.Lease == lease })
+}
+
+// counts reports whether the claim is the one for a number of a lease's order.
+func (c *claim) counts(lease market.LeaseID, number uint32) bool {
+	return slices.ContainsFunc(c.ports, func(p Port) bool { return p.Lease == lease && p.Number == number })
+}
+
+// backs reports whether the claim is parked and an order counts on it.
+func (c *claim) backs() bool { return c.state == Parked && c.order != market.OrderID{} }
+
+// alike reports whether two claims are of the same families and pools, so that
+// one is as good as the other for whoever asks.
+func (c *claim) alike(o *claim) bool {
+	a, b := c.picture(), o.picture()
+	return c.family() == o.family() && a.Pool4 == b.Pool4 && a.Pool6 == b.Pool6
 }

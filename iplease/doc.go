@@ -26,9 +26,19 @@
 //	bound      parked     the same, while the claim is retained
 //	parked     bound      Update, Bind: a later deployment uses the name
 //	parked     cooling    Unretain, Expire: nobody pays for it any more
-//	cooling    bound      Update, Bind: the same tenant uses the same name again
+//	cooling    bound      Update, Bind: the same tenant uses the same name again, or
+//	                      the same deployment another one instead
 //	cooling    parked     Retain: the same tenant asks for it in time
 //	cooling    free       Expire: the cooling time is over
+//
+// A lease has at most one claim for each number that its order has paid for.
+// Renaming an endpoint therefore takes its address along, and no address rests
+// meanwhile. Where no address is free, a parked claim can back an order of its
+// tenant: it stays parked, counts for one order only, and serves a manifest that
+// uses its name ([Table.Serves]).
+//
+// An announcer knows a claim by its ID. A claim whose name has changed keeps the
+// former ones until [Table.Withdrawn] says that nobody answers under them.
 //
 // Free is the absence of a claim. [State.CanBecome] is this table; a migration
 // moves a claim between deployments and leaves it bound.

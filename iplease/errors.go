@@ -105,6 +105,40 @@ func (e *MismatchError) Error() string {
 // Unwrap makes [errors.Is] match [ErrMismatch].
 func (e *MismatchError) Unwrap() error { return ErrMismatch }
 
+// NumberError says that a lease wants two endpoints for one address that it has
+// ordered, or one endpoint twice. It wraps [market.ErrInvalid].
+type NumberError struct {
+	Claim ClaimID
+	// Number is the sequence number of the address, which endpoint Has.
+	Number uint32
+	Has    string
+}
+
+// Error implements error.
+func (e *NumberError) Error() string {
+	return fmt.Sprintf("iplease: endpoint %s: address %d of the order is that of endpoint %s", e.Claim.Name, e.Number, e.Has)
+}
+
+// Unwrap makes [errors.Is] match [market.ErrInvalid].
+func (e *NumberError) Unwrap() error { return market.ErrInvalid }
+
+// KeptError says that the only address for an endpoint is one that the tenant has
+// parked under another name. It wraps [ErrExhausted].
+type KeptError struct {
+	// Claim is parked and backs the order.
+	Claim ClaimID
+	// Name is the endpoint that has no address.
+	Name string
+}
+
+// Error implements error.
+func (e *KeptError) Error() string {
+	return fmt.Sprintf("%v: there is none for endpoint %s but the one that is parked: use the name %s, or release it", ErrExhausted, e.Name, e.Claim.Name)
+}
+
+// Unwrap makes [errors.Is] match [ErrExhausted].
+func (e *KeptError) Unwrap() error { return ErrExhausted }
+
 // RangeError says what is wrong with a pool. It wraps [market.ErrInvalid].
 type RangeError struct {
 	Pool string

@@ -40,8 +40,9 @@ func (p Phase) String() string {
 //	Switched   Confirm   (none)     the destination keeps it
 //	Switched   Rollback  (none)     the source has it as before
 //
-// A prepared migration ends when either side closes; a switched one becomes
-// final when the source closes and is taken back when the destination does.
+// A prepared migration ends when either side closes or does not want the endpoint
+// any more; a switched one becomes final when the source does, and is taken back
+// when the destination does.
 type Migration struct {
 	Phase Phase               `json:"phase"`
 	From  market.DeploymentID `json:"from"`
@@ -57,7 +58,7 @@ type Move struct {
 	Claim ClaimID
 	// To is another deployment of the claim's tenant.
 	To market.DeploymentID
-	// Ports are what To's leases want of the endpoint, with their leases.
+	// Ports are what To's leases want of the endpoint, with their leases and numbers.
 	Ports []Port
 	// Selection is what To's order asks for.
 	Selection
@@ -67,8 +68,8 @@ type Move struct {
 // what is prepared to the same deployment sets its ports again. A claim that the
 // deployment holds already is left alone, and the result says so. Errors wrap
 // [market.ErrNotFound] (no such claim), [market.ErrState] (not bound, or being
-// moved elsewhere), [market.ErrInvalid], or are a [*ConflictError] or
-// [*MismatchError].
+// moved elsewhere), [market.ErrInvalid], or are a [*ConflictError],
+// [*MismatchError] or [*NumberError].
 func (t *Table) Prepare(m Move, now time.Time) (already bool, err error) {
 	c := t.claims[m.Claim]
 	switch {
@@ -86,6 +87,9 @@ func (t *Table) Prepare(m Move, now time.Time) (already bool, err error) {
 		return false, &MismatchError{m.Claim, m.Selection}
 	}
 	ports, err := m.ports(c)
+	if err == nil {
+		err = t.payable(c, ports)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -113,15 +117,28 @@ func (m Move) ports(c *claim) ([]Port, error) {
 	return ports, sortPorts(m.Claim, ports)
 }
 
+// payable checks that the leases of ports have no other claim for their numbers.
+func (t *Table) payable(c *claim, ports []Port) error {
+	for _, p := range ports {
+		if err := t.unpaid(c, c.id, p.Lease, p.Number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Switch gives a prepared claim to its destination. Addresses stay. Switching
 // what is switched does nothing. Errors wrap [market.ErrNotFound] or
-// [market.ErrState].
+// [market.ErrState], or are a [*NumberError].
 func (t *Table) Switch(id ClaimID) (Claim, error) {
 	c, err := t.moving(id)
 	if err != nil {
 		return Claim{}, err
 	}
 	if c.migration.Phase == Prepared {
+		if err := t.payable(c, c.migration.Ports); err != nil {
+			return Claim{}, err
+		}
 		t.swap(c)
 	}
 	return c.picture(), nil
@@ -205,10 +222,13 @@ func (t *Table) swap(c *claim) {
 	t.revise(c)
 }
 
-// abandon takes the ports of a lease that ends out of the migrations in which its
-// deployment is on the side without the claim.
-func (t *Table) abandon(lease market.LeaseID) {
+// abandon takes the ports of a lease out of the migrations in which its deployment
+// is on the side without the claim, but for endpoints that it wants.
+func (t *Table) abandon(lease market.LeaseID, wants []Want) {
 	for c := range t.moves {
+		if slices.ContainsFunc(wants, func(w Want) bool { return w.Name == c.id.Name }) {
+			continue
+		}
 		m := *c.migration
 		left := without(m.Ports, lease)
 		switch {

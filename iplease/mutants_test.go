@@ -20,7 +20,7 @@ type mutant struct {
 	reserve  func(r iplease.Request) error
 	close    func(l market.LeaseID, now time.Time)
 	expire   func(now time.Time, height int64) []iplease.Expired
-	retain   func(id iplease.ClaimID, until int64) error
+	retain   func(id iplease.ClaimID, until int64, price market.Price) error
 	prepare  func(m iplease.Move, now time.Time) (bool, error)
 	swtch    func(id iplease.ClaimID) (iplease.Claim, error)
 	confirm  func(id iplease.ClaimID) error
@@ -59,11 +59,11 @@ func (m *mutant) Expire(now time.Time, height int64) []iplease.Expired {
 	return m.Table.Expire(now, height)
 }
 
-func (m *mutant) Retain(id iplease.ClaimID, until int64) error {
+func (m *mutant) Retain(id iplease.ClaimID, until int64, price market.Price) error {
 	if m.retain != nil {
-		return m.retain(id, until)
+		return m.retain(id, until, price)
 	}
-	return m.Table.Retain(id, until)
+	return m.Table.Retain(id, until, price)
 }
 
 func (m *mutant) Prepare(mv iplease.Move, now time.Time) (bool, error) {
@@ -194,6 +194,17 @@ func lifeMutants() planters {
 				return err
 			}
 		},
+		"a parked claim backs every order": func(m *mutant, t *iplease.Table) {
+			m.reserve = func(r iplease.Request) error {
+				err := t.Reserve(r)
+				for _, c := range t.Claims(r.Order.Owner) {
+					if c.State == iplease.Parked {
+						return nil
+					}
+				}
+				return err
+			}
+		},
 		"a reservation does not expire": func(m *mutant, t *iplease.Table) {
 			m.reserve = func(r iplease.Request) error { r.Until = time.Time{}; return t.Reserve(r) }
 		},
@@ -235,11 +246,11 @@ func lifeMutants() planters {
 			m.expire = func(now time.Time, _ int64) []iplease.Expired { return t.Expire(now, 0) }
 		},
 		"what cools cannot be parked": func(m *mutant, t *iplease.Table) {
-			m.retain = func(id iplease.ClaimID, until int64) error {
+			m.retain = func(id iplease.ClaimID, until int64, price market.Price) error {
 				if c, _ := t.Claim(id); c.State == iplease.Cooling {
 					return nil
 				}
-				return t.Retain(id, until)
+				return t.Retain(id, until, price)
 			}
 		},
 	}

@@ -10,31 +10,63 @@ import (
 )
 
 // merge returns the ports that a claim has when a lease's are replaced by others,
-// sorted; without a change it returns the very same ones. c may be nil.
-func (t *Table) merge(c *claim, id ClaimID, lease market.LeaseID, want []Port) ([]Port, error) {
+// sorted; without a change it returns the very same ones. c may be nil. Ports that
+// another lease has stay with it: they are left out, and the error, a
+// [*ConflictError], names the first. With any other error there are no ports.
+func (t *Table) merge(c *claim, id ClaimID, lease market.LeaseID, w *Want) ([]Port, error) {
 	var have []Port
 	var rules []SourceRule
 	if c != nil {
 		have, rules = c.ports, c.rules
 	}
-	ports := make([]Port, 0, len(have)+len(want))
+	ports := make([]Port, 0, len(have)+len(w.Ports))
 	for _, p := range have {
 		if p.Lease != lease {
 			ports = append(ports, p)
 		}
 	}
-	for _, p := range want {
-		p.Lease = lease
+	for _, p := range w.Ports {
+		p.Lease, p.Number = lease, w.Number
 		p.Sources = applyRules(p, rules)
 		ports = append(ports, p)
 	}
-	if err := sortPorts(id, ports); err != nil {
+	ports, refused, err := yield(id, lease, ports)
+	switch {
+	case err != nil:
 		return nil, err
+	case slices.EqualFunc(ports, have, Port.equal):
+		return have, refused
 	}
-	if slices.EqualFunc(ports, have, Port.equal) {
-		return have, nil
+	return ports, refused
+}
+
+// yield sorts ports and leaves out those of a lease that another one has; refused
+// is a [*ConflictError] for the first of them. A port that the lease wants twice
+// is an error.
+func yield(id ClaimID, lease market.LeaseID, ports []Port) (kept []Port, refused, err error) {
+	slices.SortStableFunc(ports, Port.compare)
+	kept = ports[:0]
+	for _, p := range ports {
+		if n := len(kept); n > 0 && kept[n-1].compare(p) == 0 {
+			conflict := &ConflictError{id, p.Protocol, p.External, kept[n-1].holder(), p.holder()}
+			if kept[n-1].Lease == lease {
+				return nil, nil, conflict
+			}
+			if refused == nil {
+				refused = conflict
+			}
+			continue
+		}
+		kept = append(kept, p)
 	}
-	return ports, nil
+	return kept, refused, tooMany(id, kept)
+}
+
+func tooMany(id ClaimID, ports []Port) error {
+	if len(ports) > MaxPorts {
+		return fmt.Errorf("iplease: claim %s: %d ports, at most %d: %w", id, len(ports), MaxPorts, market.ErrInvalid)
+	}
+	return nil
 }
 
 // sortPorts sorts ports and checks that no two are the same.
@@ -45,10 +77,7 @@ func sortPorts(id ClaimID, ports []Port) error {
 			return &ConflictError{id, has.Protocol, has.External, has.holder(), wants.holder()}
 		}
 	}
-	if len(ports) > MaxPorts {
-		return fmt.Errorf("iplease: claim %s: %d ports, at most %d: %w", id, len(ports), MaxPorts, market.ErrInvalid)
-	}
-	return nil
+	return tooMany(id, ports)
 }
 
 // applyRules returns the sources of a port: those of the rule for it, or its own.
@@ -103,6 +132,9 @@ func (p Port) validate() error {
 }
 
 func validSources(sources []netip.Prefix) error {
+	if sources != nil && len(sources) == 0 {
+		return fmt.Errorf("an empty list of client prefixes: %w", market.ErrInvalid)
+	}
 	if len(sources) > MaxSources {
 		return fmt.Errorf("%d client prefixes, at most %d: %w", len(sources), MaxSources, market.ErrInvalid)
 	}

@@ -26,7 +26,10 @@ type table interface {
 	Explain(l market.LeaseID, w iplease.Want) error
 	Close(l market.LeaseID, now time.Time)
 	Expire(now time.Time, height int64) []iplease.Expired
-	Retain(id iplease.ClaimID, until int64) error
+	Retain(id iplease.ClaimID, until int64, price market.Price) error
+	Serves(l market.LeaseID, wants []iplease.Want) error
+	Withdrawn(at netip.Addr, former string)
+	Rest(at netip.Addr, until time.Time)
 	Unretain(id iplease.ClaimID, now time.Time) error
 	SetSources(id iplease.ClaimID, p iplease.Protocol, external uint16, sources []netip.Prefix) error
 	Prepare(m iplease.Move, now time.Time) (bool, error)
@@ -108,20 +111,24 @@ func (w *walk) selection() iplease.Selection {
 }
 
 func (w *walk) ports(l market.LeaseID) (out []iplease.Port) {
+	number := uint32(1 + w.pick("of", ordered)) // of a move
 	for range 1 + w.pick("ports", 2) {
 		out = append(out, iplease.Port{
 			Protocol: []iplease.Protocol{iplease.TCP, iplease.UDP}[w.pick("protocol", 2)],
-			External: []uint16{80, 443}[w.pick("external", 2)], Lease: l,
+			External: []uint16{80, 443}[w.pick("external", 2)], Lease: l, Number: number,
 			Service: []string{"web", "db"}[w.pick("service", 2)], Port: []uint16{80, 8080}[w.pick("port", 2)],
 		})
 	}
 	return out
 }
 
-func name(n int) string { return []string{"one", "two"}[n] }
+// ordered is how many addresses an order has paid for; there are more names.
+const ordered = 2
+
+func name(n int) string { return []string{"one", "two", "three"}[n] }
 
 func (w *walk) claim() iplease.ClaimID {
-	return iplease.ClaimID{Owner: []market.Address{"anna", "bert"}[w.pick("owner", 2)], Name: name(w.pick("name", 2))}
+	return iplease.ClaimID{Owner: []market.Address{"anna", "bert"}[w.pick("owner", 2)], Name: name(w.pick("name", 3))}
 }
 
 // steps are the operations, each with what it may say. The weight of one is how
@@ -133,7 +140,7 @@ func (w *walk) steps() map[string]func() error {
 			o := w.lease().OrderID
 			return same("unreserve", w.t.Unreserve(o), w.m.unreserve(o))
 		},
-		"retain": w.stepRetain, "sources": w.stepSources, "migrate": w.stepMigrate, "prepare": w.stepPrepare, "finish": w.stepFinish, "pools": w.stepPools,
+		"rest": w.stepRest, "retain": w.stepRetain, "sources": w.stepSources, "migrate": w.stepMigrate, "prepare": w.stepPrepare, "finish": w.stepFinish, "pools": w.stepPools,
 		"save": func() error { w.save(); return nil }, "crash": w.stepCrash,
 	}
 }
@@ -160,11 +167,13 @@ func (w *walk) stepReserve() error {
 func (w *walk) stepUpdate() error {
 	l := w.lease()
 	var wants []iplease.Want
-	for i := range 2 {
+	for i := range ordered {
 		if w.pick("wanted", 3) > 0 {
-			wants = append(wants, iplease.Want{Name: name(i), Number: uint32(i + 1), Selection: w.selection(), Ports: w.ports(l)})
+			wants = append(wants, iplease.Want{Name: name(w.pick("name", 3)), Number: uint32(1 + (i+w.pick("number", 5)/4)%ordered), Selection: w.selection(), Ports: w.ports(l)})
 		}
 	}
+	served := w.t.Serves(l, wants) == nil
+	reserved := w.m.reserved(l.OrderID, 1) != nil && w.m.reserved(l.OrderID, 2) != nil
 	var explained []string
 	for _, want := range wants {
 		explained = append(explained, verdict(w.t.Explain(l, want)))
@@ -175,7 +184,10 @@ func (w *walk) stepUpdate() error {
 			return err
 		}
 	}
-	if len(wants) == 1 && explained[0] != verdict(got[0].Err) && explained[0] != "exhausted" {
+	if served && reserved && slices.ContainsFunc(got, func(o iplease.Outcome) bool { return errors.Is(o.Err, iplease.ErrExhausted) }) {
+		return fmt.Errorf("reserved for and served, yet exhausted: %+v", got)
+	}
+	if len(wants) == 1 && explained[0] != verdict(got[0].Err) && explained[0] != "exhausted" && explained[0] != "invalid" { // before what is not wanted is let go
 		return fmt.Errorf("explained as %q, was %q", explained[0], verdict(got[0].Err))
 	}
 	return nil
@@ -228,7 +240,28 @@ func (w *walk) stepRetain() error {
 		return same("unretain", err == nil, c != nil)
 	}
 	until := []int64{0, w.height + 1, w.height + 5}[w.pick("until", 3)]
-	return same("retain", w.t.Retain(id, until) == nil, w.m.retain(id, until))
+	price := market.Price{Denom: "uact", AmountPerBlock: market.NewDecimal(uint64(1 + w.pick("price", 2)))}
+	return same("retain", w.t.Retain(id, until, price) == nil, w.m.retain(id, until, price))
+}
+
+// stepRest prolongs the rest of a claim, or says that its first former name is
+// announced no more.
+func (w *walk) stepRest() error {
+	if len(w.m.claims) == 0 {
+		return nil
+	}
+	c := &w.m.claims[w.pick("claim", len(w.m.claims))]
+	if w.pick("withdrawn", 2) == 1 && len(c.Former) > 0 {
+		w.t.Withdrawn(c.Key(), c.Former[0])
+		c.Former = c.Former[1:]
+		return nil
+	}
+	until := w.now.Add(time.Duration(w.pick("seconds", 5)) * 20 * time.Second)
+	w.t.Rest(c.Addresses[len(c.Addresses)-1], until)
+	if c.State == iplease.Cooling && c.Until.Before(until) {
+		c.Until = until
+	}
+	return nil
 }
 
 func (w *walk) stepSources() error {
@@ -351,13 +384,33 @@ func (w *walk) step() error {
 	if err := steps[chosen](); err != nil {
 		return fmt.Errorf("%s: %w", chosen, err)
 	}
-	if err := w.m.compare(w.t); err != nil {
+	if err := errors.Join(w.m.compare(w.t), paid(w.t.Records())); err != nil {
 		return fmt.Errorf("after %s: %w", chosen, err)
 	}
 	if chosen == "crash" {
 		return nil
 	}
 	return transitions(before, w.t.Records())
+}
+
+// paid checks that no lease has more claims than it has ordered, and that each
+// parked claim backs one order at most.
+func paid(records []iplease.Record) error {
+	has := map[market.LeaseID]int{}
+	for _, r := range records {
+		var leases []market.LeaseID
+		for _, p := range r.Ports {
+			if !slices.Contains(leases, p.Lease) {
+				leases = append(leases, p.Lease)
+			}
+		}
+		for _, l := range leases {
+			if has[l]++; has[l] > ordered {
+				return fmt.Errorf("lease %s has %d claims and has ordered %d", l, has[l], ordered)
+			}
+		}
+	}
+	return nil
 }
 
 // transitions checks that every claim that went from one state to another was
@@ -404,6 +457,29 @@ func caught(restore restorer, walks, steps int) error {
 		}
 	}
 	return nil
+}
+
+// A lease renames its endpoints again and again: what it has, what of it cools
+// included, is never more than it has ordered.
+func TestPropertyRenamingTakesNoMoreAddressesThanAreOrdered(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		table, err := iplease.New(iplease.Config{Pools: layouts()[0], Cooling: cooling})
+		require.NoError(t, err)
+		l := market.LeaseID{Provider: "provider"}
+		l.Owner, l.DSeq, l.GSeq, l.OSeq = "anna", 1, 1, 1
+		require.NoError(t, table.Reserve(iplease.Request{Order: l.OrderID, Numbers: []uint32{1, 2}}))
+		port := []iplease.Port{{Protocol: iplease.TCP, External: 80, Lease: l, Service: "web", Port: 80}}
+		names := []string{"one", "two", "three", "four", "five", "six"}
+		for range rapid.IntRange(1, 12).Draw(t, "updates") {
+			some := rapid.Permutation(names).Draw(t, "names")
+			wants := []iplease.Want{{Name: some[0], Number: 1, Ports: port}, {Name: some[1], Number: 2, Ports: port}}
+			for _, o := range table.Update(l, wants, time.Unix(1, 0)) {
+				require.NoError(t, o.Err)
+			}
+			require.Len(t, table.Claims("anna"), ordered)
+			require.NoError(t, table.Check())
+		}
+	})
 }
 
 func TestLongWalksFindNothing(t *testing.T) { require.NoError(t, caught(honest, 100, 300)) }

@@ -18,6 +18,7 @@ type Record struct {
 	State         State               `json:"state"`
 	Owner         market.Address      `json:"owner,omitempty"`
 	Name          string              `json:"name,omitempty"`
+	Former        []string            `json:"former,omitempty"`
 	Order         market.OrderID      `json:"order,omitzero"`
 	Number        uint32              `json:"number,omitempty"`
 	Holder        market.DeploymentID `json:"holder,omitzero"`
@@ -28,6 +29,7 @@ type Record struct {
 	Until         time.Time           `json:"until,omitzero"`
 	Retained      bool                `json:"retained,omitempty"`
 	RetainedUntil int64               `json:"retained_until,omitempty"`
+	RetainedPrice market.Price        `json:"retained_price,omitzero"`
 	Migration     *Migration          `json:"migration,omitempty"`
 }
 
@@ -36,9 +38,9 @@ func (r Record) Key() netip.Addr { return r.Addresses[0] }
 
 func (c *claim) record() Record {
 	r := Record{
-		State: c.state, Owner: c.id.Owner, Name: c.id.Name, Order: c.order, Number: c.number, Holder: c.holder, From: c.from,
+		State: c.state, Owner: c.id.Owner, Name: c.id.Name, Former: c.former, Order: c.order, Number: c.number, Holder: c.holder, From: c.from,
 		Ports: c.ports, Rules: c.rules, Revision: c.revision, Until: c.until, Retained: c.retained, RetainedUntil: c.retainedUntil,
-		Migration: c.migration,
+		RetainedPrice: c.retainedPrice, Migration: c.migration,
 	}
 	for _, h := range c.held() {
 		r.Addresses = append(r.Addresses, h.addr)
@@ -115,8 +117,9 @@ func (t *Table) restore(r Record) error {
 		return err
 	}
 	c := &claim{
-		id: ClaimID{r.Owner, r.Name}, state: r.State, order: r.Order, number: r.Number, holder: r.Holder, from: r.From,
-		ports: r.Ports, rules: r.Rules, revision: r.Revision, retained: r.Retained, retainedUntil: r.RetainedUntil, migration: r.Migration,
+		id: ClaimID{r.Owner, r.Name}, former: r.Former, state: r.State, order: r.Order, number: r.Number, holder: r.Holder, from: r.From,
+		ports: r.Ports, rules: r.Rules, revision: r.Revision, retained: r.Retained, retainedUntil: r.RetainedUntil,
+		retainedPrice: r.RetainedPrice, migration: r.Migration,
 	}
 	for _, a := range r.Addresses {
 		if t.addrs[a] != nil {
@@ -132,12 +135,12 @@ func (t *Table) restore(r Record) error {
 		}
 		t.claims[c.id] = c
 	}
-	switch r.State {
-	case Reserved:
+	t.own(c, r.Owner)
+	switch {
+	case r.State == Reserved || c.backs():
 		chain(t.orders, c.order, c)
-	case Bound:
+	case r.State == Bound:
 		chain(t.holders, c.holder, c)
-	case Free, Parked, Cooling:
 	}
 	t.schedule(c, r.Until)
 	if c.retained {

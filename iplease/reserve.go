@@ -2,6 +2,7 @@ package iplease
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -35,8 +36,10 @@ func Numbers(spec market.GroupSpec) []uint32 {
 }
 
 // Reserve holds claims for an order, all or none. What the order has already is
-// kept and only lives until the new time. The error is an [*ExhaustedError], or
-// wraps [market.ErrInvalid].
+// kept and only lives until the new time. Where no address is free, a parked claim
+// of the tenant backs the order, one order at a time; the manifest has to use its
+// name then, see [Table.Serves]. The error is an [*ExhaustedError], or wraps
+// [market.ErrInvalid].
 func (t *Table) Reserve(r Request) error {
 	if len(r.Numbers) > MaxClaimsPerOrder {
 		return fmt.Errorf("iplease: order %s: %d addresses, at most %d: %w", r.Order, len(r.Numbers), MaxClaimsPerOrder, market.ErrInvalid)
@@ -46,16 +49,17 @@ func (t *Table) Reserve(r Request) error {
 		if t.reservation(r.Order, n) != nil {
 			continue
 		}
-		c := t.allocate(&r.Selection, Reserved)
+		c := t.allocate(r.Order.Owner, &r.Selection, Reserved)
 		if c == nil {
-			err := t.exhausted(r.Selection, len(r.Numbers))
+			c = t.kept(r.Order.Owner, r.Selection)
+		}
+		if c == nil {
 			for _, c := range made {
 				t.dropReservation(c)
 			}
-			return err
+			return t.exhausted(r.Selection, len(r.Numbers))
 		}
-		c.order, c.number, c.id.Owner = r.Order, n, r.Order.Owner
-		chain(t.orders, r.Order, c)
+		t.reserveFor(c, r.Order, n)
 		made = append(made, c)
 	}
 	for c := t.orders[r.Order]; c != nil; c = c.next {
@@ -80,7 +84,30 @@ func (t *Table) CanReserve(r Request) error {
 	return err
 }
 
-// reservation returns the claim that is reserved for a number of an order.
+// reserveFor notes the order that counts on a claim.
+func (t *Table) reserveFor(c *claim, id market.OrderID, number uint32) {
+	c.order, c.number = id, number
+	chain(t.orders, id, c)
+	t.touch(c)
+}
+
+// unreserve takes a claim from the order that counts on it.
+func (t *Table) unreserve(c *claim) {
+	unchain(t.orders, c.order, c)
+	t.schedule(c, time.Time{})
+	c.order, c.number = market.OrderID{}, 0
+	t.touch(c)
+}
+
+// unback is unreserve for a parked claim that may back nothing.
+func (t *Table) unback(c *claim) {
+	if c.backs() {
+		t.unreserve(c)
+	}
+}
+
+// reservation returns the claim that is reserved for a number of an order, or
+// backs it.
 func (t *Table) reservation(id market.OrderID, number uint32) *claim {
 	for c := t.orders[id]; c != nil; c = c.next {
 		if c.number == number {
@@ -101,9 +128,13 @@ func (t *Table) Unreserve(id market.OrderID) bool {
 	return some
 }
 
+// dropReservation frees a claim that an order counts on; a parked one stays as it
+// is.
 func (t *Table) dropReservation(c *claim) {
-	unchain(t.orders, c.order, c)
-	t.remove(c)
+	t.unreserve(c)
+	if c.state == Reserved {
+		t.remove(c)
+	}
 }
 
 // exhausted says why a selection cannot be met.
@@ -140,14 +171,24 @@ func (t *Table) Expire(now time.Time, height int64) []Expired {
 	var out []Expired
 	for len(t.due) > 0 && !now.Before(t.due[0].until) {
 		c := t.due[0]
-		out = append(out, Expired{c.picture(), Free})
-		if c.state == Reserved {
-			t.dropReservation(c)
-		} else {
+		before := c.picture()
+		if c.state == Cooling {
 			t.remove(c)
+		} else {
+			t.dropReservation(c)
 		}
+		out = append(out, Expired{before, c.state})
 	}
 	return append(out, t.expireRetained(now, height)...)
+}
+
+// Rest has a claim that cools go on with it until a time, if that is later: for an
+// address that still answers somewhere. For other claims it does nothing.
+func (t *Table) Rest(at netip.Addr, until time.Time) {
+	if c := t.addrs[at]; c != nil && c.state == Cooling && c.until.Before(until) {
+		t.schedule(c, until)
+		t.touch(c)
+	}
 }
 
 // Due returns the claims that Expire would end at a time, sorted by ID.

@@ -11,22 +11,22 @@ import (
 )
 
 // Retain has a claim parked rather than released when its holder lets it go,
-// until a height; 0 is without end. A claim that cools is parked at once.
-// Retaining again sets the height. The error wraps [market.ErrNotFound] when the
-// tenant has no such claim.
-func (t *Table) Retain(id ClaimID, until int64) error {
+// until a height; 0 is without end. A claim that cools is parked at once. price is
+// what was accepted for it, and is kept. Retaining again sets height and price.
+// The error wraps [market.ErrNotFound] when the tenant has no such claim.
+func (t *Table) Retain(id ClaimID, until int64, price market.Price) error {
 	c := t.claims[id]
 	if c == nil {
 		return fmt.Errorf("iplease: claim %s: %w", id, market.ErrNotFound)
 	}
-	if c.retained && c.retainedUntil == until {
+	if c.retained && c.retainedUntil == until && c.retainedPrice == price {
 		return nil
 	}
-	c.retained, c.retainedUntil = true, until
+	c.retained, c.retainedUntil, c.retainedPrice = true, until, price
 	t.watchRetained(c)
 	if c.state == Cooling {
 		t.schedule(c, time.Time{})
-		t.move(c, Parked)
+		t.park(c)
 	}
 	t.touch(c)
 	return nil
@@ -57,8 +57,9 @@ func (t *Table) unretain(c *claim, now time.Time) {
 		return
 	}
 	delete(t.retained, c)
-	c.retained, c.retainedUntil = false, 0
+	c.retained, c.retainedUntil, c.retainedPrice = false, 0, market.Price{}
 	if c.state == Parked {
+		t.unback(c)
 		t.cool(c, now)
 	}
 	t.touch(c)
@@ -95,18 +96,20 @@ func (t *Table) Retained() []Claim {
 	return out
 }
 
-// Kept counts the parked claims of a tenant that are as a selection asks: an order
-// of the tenant may do with them.
-func (t *Table) Kept(owner market.Address, s Selection) (n int) {
-	for c := range t.retained {
-		if c.state == Parked && c.id.Owner == owner && c.satisfies(s) {
-			n++
+// kept returns the parked claim of a tenant that can back an order which asks for
+// a selection: the one with the lowest address that backs no other; nil when there
+// is none.
+func (t *Table) kept(owner market.Address, s Selection) (out *claim) {
+	for c := t.owners[owner]; c != nil; c = c.after {
+		if c.state == Parked && !c.backs() && c.satisfies(s) && (out == nil || c.key().Less(out.key())) {
+			out = c
 		}
 	}
-	return n
+	return out
 }
 
-// SetSources limits who may reach a port of a claim; nil lifts the limit. It holds
+// SetSources limits who may reach a port of a claim; nil lifts the limit, an empty
+// list is an error: it could be taken for nobody and for everybody. It holds
 // for the port whatever service has it, also if none has it yet, and as long as
 // the tenant has the claim. The error wraps [market.ErrNotFound] or
 // [market.ErrInvalid].

@@ -17,7 +17,8 @@ const (
 	Reserved State = 1
 	// Bound is held by a deployment.
 	Bound State = 2
-	// Parked is kept for its tenant without a deployment, at a price.
+	// Parked is kept for its tenant without a deployment, at a price. It may back an
+	// order of the tenant; it keeps its name all the same.
 	Parked State = 3
 	// Cooling was released and is given to no other tenant yet.
 	Cooling State = 4

@@ -21,11 +21,15 @@ type Config struct {
 	// Cooling is how long an address rests after its release; 0 is
 	// DefaultCooling, negative is an error.
 	Cooling time.Duration
+	// DualFromOnePool takes both addresses of a dual claim from the same pool, where
+	// the announcer needs that; else the first free one of each family is taken.
+	DualFromOnePool bool
 }
 
 // Table holds the claims of a provider. Make it with [New] or [Restore].
 type Table struct {
 	cooling time.Duration
+	onePool bool
 	spaces  []*space
 	// index has every span, sorted by its first address.
 	index []indexed
@@ -35,6 +39,8 @@ type Table struct {
 	// orders and holders have the first of a list, linked by claim.next.
 	orders  map[market.OrderID]*claim
 	holders map[market.DeploymentID]*claim
+	// owners have the first of the list of a tenant's claims.
+	owners map[market.Address]*claim
 	// addrs has every address that is held.
 	addrs map[netip.Addr]*claim
 	// due has what expires by time, the earliest first.
@@ -65,8 +71,8 @@ func New(cfg Config) (*Table, error) {
 		cfg.Cooling = DefaultCooling
 	}
 	t := &Table{
-		cooling: cfg.Cooling,
-		claims:  map[ClaimID]*claim{}, orders: map[market.OrderID]*claim{}, holders: map[market.DeploymentID]*claim{},
+		cooling: cfg.Cooling, onePool: cfg.DualFromOnePool, owners: map[market.Address]*claim{},
+		claims: map[ClaimID]*claim{}, orders: map[market.OrderID]*claim{}, holders: map[market.DeploymentID]*claim{},
 		addrs: map[netip.Addr]*claim{}, retained: map[*claim]struct{}{}, moves: map[*claim]struct{}{}, unsaved: map[netip.Addr]struct{}{},
 	}
 	_, err := t.SetPools(cfg.Pools)
@@ -164,22 +170,59 @@ func (t *Table) find(f Family, s *Selection) (sp *space, number uint64, ok bool)
 	return nil, 0, false
 }
 
-// allocate makes a claim with an address of each family, in a state, or returns
-// nil and changes nothing. Reservations and bindings both begin here.
-func (t *Table) allocate(s *Selection, state State) *claim {
+// choose returns the addresses that a new claim would get, and how many; none
+// when there is not one of each family that is asked for.
+func (t *Table) choose(s *Selection) (out [2]held, n int) {
 	family := t.families(*s)
-	c := &claim{state: state}
+	if family == Dual && t.onePool {
+		return t.chooseTogether(s)
+	}
 	for _, f := range [...]Family{IPv4, IPv6} {
 		if family&f == 0 {
 			continue
 		}
-		sp, n, ok := t.find(f, s)
+		sp, number, ok := t.find(f, s)
 		if !ok {
-			return nil
+			return out, 0
 		}
-		c.addrs[c.naddrs] = held{sp.address(n), sp, n}
-		c.naddrs++
+		out[n] = held{sp.address(number), sp, number}
+		n++
 	}
+	return out, n
+}
+
+// chooseTogether returns an address of each family out of the first pool that has
+// both.
+func (t *Table) chooseTogether(s *Selection) (out [2]held, n int) {
+	for i, four := range t.spaces { // of one pool they are neighbours, IPv4 first
+		if i+1 == len(t.spaces) || t.spaces[i+1].pool != four.pool || !s.admits(four.pool) {
+			continue
+		}
+		six := t.spaces[i+1]
+		a, ok4 := four.free.lowest()
+		b, ok6 := six.free.lowest()
+		if ok4 && ok6 {
+			return [2]held{{four.address(a), four, a}, {six.address(b), six, b}}, 2
+		}
+	}
+	return out, 0
+}
+
+// room reports whether a new claim could be made.
+func (t *Table) room(s *Selection) bool {
+	_, n := t.choose(s)
+	return n > 0
+}
+
+// allocate makes a claim of a tenant with an address of each family, in a state,
+// or returns nil and changes nothing. Reservations and bindings both begin here.
+func (t *Table) allocate(owner market.Address, s *Selection, state State) *claim {
+	addrs, n := t.choose(s)
+	if n == 0 {
+		return nil
+	}
+	c := &claim{state: state, addrs: addrs, naddrs: n}
+	t.own(c, owner)
 	for _, h := range c.held() {
 		h.space.free.take(h.number)
 		h.space.used[state]++
@@ -217,6 +260,7 @@ func (t *Table) remove(c *claim) {
 	t.schedule(c, time.Time{})
 	delete(t.retained, c)
 	t.endMove(c)
+	t.disown(c)
 	for _, h := range c.held() {
 		delete(t.addrs, h.addr)
 		if h.space != nil {
@@ -228,6 +272,31 @@ func (t *Table) remove(c *claim) {
 		delete(t.claims, c.id)
 	}
 	c.state = Free
+}
+
+// own puts a claim in the list of its tenant.
+func (t *Table) own(c *claim, owner market.Address) {
+	c.id.Owner = owner
+	if c.after = t.owners[owner]; c.after != nil {
+		c.after.before = c
+	}
+	t.owners[owner] = c
+}
+
+// disown takes it out.
+func (t *Table) disown(c *claim) {
+	if c.after != nil {
+		c.after.before = c.before
+	}
+	switch {
+	case c.before != nil:
+		c.before.after = c.after
+	case c.after != nil:
+		t.owners[c.id.Owner] = c.after
+	default:
+		delete(t.owners, c.id.Owner)
+	}
+	c.before, c.after = nil, nil
 }
 
 // chain puts a claim in front of a list.
@@ -293,7 +362,8 @@ func (t *Table) HeldBy(id market.DeploymentID) []Claim {
 	return out
 }
 
-// ReservedFor returns the claims that are reserved for an order, sorted by number.
+// ReservedFor returns the claims that are reserved for an order, those that are
+// parked and back it included, sorted by number.
 func (t *Table) ReservedFor(id market.OrderID) []Claim {
 	var out []Claim
 	for c := t.orders[id]; c != nil; c = c.next {
@@ -304,12 +374,19 @@ func (t *Table) ReservedFor(id market.OrderID) []Claim {
 }
 
 // Claims returns every claim whose owner is given, or every claim for "", sorted
-// by ID and then by address. It looks at all claims.
+// by ID and then by address. It looks at no other claims.
 func (t *Table) Claims(owner market.Address) []Claim {
 	var out []Claim
-	for a, c := range t.addrs {
-		if a == c.key() && (owner == "" || c.id.Owner == owner) {
+	list := func(first *claim) {
+		for c := first; c != nil; c = c.after {
 			out = append(out, c.picture())
+		}
+	}
+	if owner != "" {
+		list(t.owners[owner])
+	} else {
+		for _, first := range t.owners {
+			list(first)
 		}
 	}
 	sortByID(out)

@@ -33,6 +33,13 @@ type Addresses struct {
 	// Egress asks the announcer to let connections of a workload leave from its
 	// leased address.
 	Egress bool
+	// DualFromOnePool is as of [iplease.Config].
+	DualFromOnePool bool
+}
+
+// table is what the table is made with.
+func (a *Addresses) table() iplease.Config {
+	return iplease.Config{Pools: a.Pools, Cooling: a.Cooling, DualFromOnePool: a.DualFromOnePool}
 }
 
 // AddressStore is a [Store] that also keeps the claims of leased addresses; it is
@@ -62,6 +69,7 @@ type addressBook struct {
 	mu        sync.Mutex // guards all below; never held during a call-out
 	table     *iplease.Table
 	announced map[iplease.ClaimID]ipdriver.Announcement // as applied last
+	refused   map[iplease.ClaimID]string                // why it could not be applied last
 }
 
 // validate says what is wrong with the configuration.
@@ -95,7 +103,7 @@ func (a *Addresses) publish(own market.Attributes) market.Attributes {
 		return own
 	}
 	out := own.Clone()
-	for _, add := range iplease.AttributesOf(a.Pools) {
+	for _, add := range iplease.AttributesOf(a.table()) {
 		if _, ok := own.Get(add.Key); !ok {
 			out = append(out, add)
 		}
@@ -113,7 +121,7 @@ func openAddresses(cfg Config) (*addressBook, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, strays, err := iplease.Restore(iplease.Config{Pools: cfg.Addresses.Pools, Cooling: cfg.Addresses.Cooling}, records)
+	table, strays, err := iplease.Restore(cfg.Addresses.table(), records)
 	if err != nil {
 		return nil, fmt.Errorf("provider: addresses: %w", err)
 	}
@@ -122,7 +130,7 @@ func openAddresses(cfg Config) (*addressBook, error) {
 	}
 	return &addressBook{
 		cfg: *cfg.Addresses, store: store, wake: make(chan struct{}, 1), table: table,
-		announced: map[iplease.ClaimID]ipdriver.Announcement{},
+		announced: map[iplease.ClaimID]ipdriver.Announcement{}, refused: map[iplease.ClaimID]string{},
 	}, nil
 }
 
@@ -232,26 +240,37 @@ func (p *Provider) runAnnouncer(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// expireAddresses ends what is over. What still answers is not given to others.
+// restAgain is how long an address goes on resting that could not be withdrawn.
+const restAgain = 30 * time.Second
+
+// expireAddresses ends what is over. What still answers is not given to others,
+// and keeps none of them waiting.
 func (p *Provider) expireAddresses(ctx context.Context) error {
 	b := p.addresses
 	now, height := time.Now(), p.seenHeight()
 	var due []iplease.Claim
 	b.look(func(t *iplease.Table) { due = t.Due(now) })
+	var answers []iplease.Claim
+	var faults error
 	for _, c := range due {
-		if c.ID.Name == "" {
+		if c.State != iplease.Cooling {
 			continue
 		}
-		if err := p.syncClaim(ctx, c.ID); err != nil {
-			return err
+		if err := p.withdrawClaim(ctx, c); err != nil {
+			answers, faults = append(answers, c), errors.Join(faults, err)
 		}
 	}
 	var ended []iplease.Expired
-	err := b.change(func(t *iplease.Table) { ended = t.Expire(now, height) })
+	err := b.change(func(t *iplease.Table) {
+		for _, c := range answers {
+			t.Rest(c.Addresses()[0], now.Add(restAgain))
+		}
+		ended = t.Expire(now, height)
+	})
 	if len(ended) > 0 {
 		p.retryDeclined(addressesExhausted)
 	}
-	return err
+	return errors.Join(faults, err)
 }
 
 // resyncAddresses looks at everything that has to do with addresses: leftovers

@@ -15,31 +15,68 @@ import (
 	"github.com/moorage-dev/moorage/market"
 )
 
-// announce has everything announced that a lease has.
+// announce has everything announced that a lease has, and withdrawn what its
+// deployment has let go.
 func (p *Provider) announce(ctx context.Context, id market.LeaseID) error {
 	b := p.addresses
 	if b == nil {
 		return nil
 	}
-	var held []iplease.Claim
-	b.look(func(t *iplease.Table) { held = t.HeldBy(id.DeploymentID) })
+	var claims []iplease.Claim
+	b.look(func(t *iplease.Table) { claims = t.Claims(id.Owner) })
 	var faults error
-	for _, c := range held {
-		if slices.Contains(c.Leases(), id) {
+	for _, c := range claims {
+		switch {
+		case c.State == iplease.Bound && slices.Contains(c.Leases(), id):
 			faults = errors.Join(faults, p.syncClaim(ctx, c.ID))
+		case c.State != iplease.Bound && c.From == id.DeploymentID:
+			faults = errors.Join(faults, p.withdrawClaim(ctx, c))
 		}
 	}
 	return faults
 }
 
-// syncClaim has the announcer do for a claim what the table says.
+// syncClaim has the announcer do for a claim what the table says. What was
+// announced under a former name goes first: an address has one announcement.
 func (p *Provider) syncClaim(ctx context.Context, id iplease.ClaimID) error {
+	if err := p.leaveFormer(ctx, p.addresses.claim(id)); err != nil {
+		return err
+	}
+	return p.syncName(ctx, id)
+}
+
+// withdrawClaim is syncClaim for a claim that is not bound, and may have no name.
+func (p *Provider) withdrawClaim(ctx context.Context, c iplease.Claim) error {
+	err := p.leaveFormer(ctx, c)
+	if c.ID.Name != "" {
+		err = errors.Join(err, p.syncName(ctx, c.ID))
+	}
+	return err
+}
+
+// leaveFormer has the announcer do for the former names of a claim what the table
+// says of them now: the claim's address is not under them any more.
+func (p *Provider) leaveFormer(ctx context.Context, c iplease.Claim) error {
+	var faults error
+	for _, name := range c.Former {
+		err := p.syncName(ctx, iplease.ClaimID{Owner: c.ID.Owner, Name: name})
+		if err == nil {
+			err = p.addresses.change(func(t *iplease.Table) { t.Withdrawn(c.Addresses()[0], name) })
+		}
+		faults = errors.Join(faults, err)
+	}
+	return faults
+}
+
+// syncName is announceClaim for whoever has not locked the claim.
+func (p *Provider) syncName(ctx context.Context, id iplease.ClaimID) error {
 	defer p.addresses.claims.lock(id)()
 	_, err := p.announceClaim(ctx, id)
 	return err
 }
 
-// announceClaim is syncClaim for whoever has locked the claim. It returns how long
+// announceClaim has the announcer do for the claim of a name, which is locked, what
+// the table says, former names aside. It returns how long
 // the announcer took to lead the ports elsewhere, 0 when nothing had to change.
 func (p *Provider) announceClaim(ctx context.Context, id iplease.ClaimID) (time.Duration, error) {
 	b := p.addresses
@@ -56,7 +93,7 @@ func (p *Provider) announceClaim(ctx context.Context, id iplease.ClaimID) (time.
 		if known && err != nil {
 			return 0, fmt.Errorf("provider: address %s: withdraw: %w", id, err)
 		}
-		b.look(func(*iplease.Table) { delete(b.announced, id) })
+		b.look(func(*iplease.Table) { delete(b.announced, id); delete(b.refused, id) })
 		return 0, nil
 	}
 	want, err := p.announcement(ctx, c)
@@ -73,14 +110,28 @@ func (p *Provider) announceClaim(ctx context.Context, id iplease.ClaimID) (time.
 	want.Revision = max(c.Revision, have.Revision+1, seen.Revision+1)
 	began := time.Now()
 	if err := b.cfg.Announcer.Apply(ctx, want); err != nil {
+		b.look(func(*iplease.Table) { b.refused[id] = refusal(err) })
 		return 0, fmt.Errorf("provider: address %s: announce: %w", id, err)
 	}
 	took := time.Since(began)
-	b.look(func(*iplease.Table) { b.announced[id] = want })
+	b.look(func(*iplease.Table) { b.announced[id] = want; delete(b.refused, id) })
 	for _, lease := range c.Leases() {
 		p.bell.ring(lease)
 	}
 	return took, nil
+}
+
+// refusal says for a tenant why an announcer did not take an announcement.
+func refusal(err error) string {
+	switch {
+	case errors.Is(err, ipdriver.ErrConflict):
+		return "the announcer refuses the address: another has it"
+	case errors.Is(err, errors.ErrUnsupported):
+		return "the announcer cannot do what is asked for"
+	case errors.Is(err, ipdriver.ErrInvalid):
+		return "the announcer refuses the announcement"
+	}
+	return "the announcer cannot be reached at the moment"
 }
 
 // announcement is what is to be announced for a bound claim.

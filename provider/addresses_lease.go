@@ -12,6 +12,7 @@ import (
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/iplease"
 	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/provider/gateway/api"
 	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
@@ -30,7 +31,7 @@ func (r Record) wants() []iplease.Want {
 				out = append(out, iplease.Want{Name: e.IP, Number: e.EndpointSequenceNumber, Selection: r.Selection})
 			}
 			out[i].Ports = append(out[i].Ports, iplease.Port{
-				Protocol: protocolOf(e.Proto), External: uint16(e.External()), Lease: r.Lease, Service: s.Name, Port: uint16(e.Port),
+				Protocol: protocolOf(e.Proto), External: uint16(e.External()), Lease: r.Lease, Number: e.EndpointSequenceNumber, Service: s.Name, Port: uint16(e.Port),
 			})
 		}
 	}
@@ -61,8 +62,18 @@ func (p *Provider) keepAddresses(r Record) (Record, error) {
 		return r, nil // it has ended meanwhile
 	}
 	wants := r.wants()
-	if err := b.change(func(t *iplease.Table) { t.Update(r.Lease, wants, time.Now()) }); err != nil {
+	gave := false
+	err := b.change(func(t *iplease.Table) {
+		before := portsOf(t, r.Lease)
+		t.Update(r.Lease, wants, time.Now())
+		after := portsOf(t, r.Lease)
+		gave = slices.ContainsFunc(before, func(p leasedPort) bool { return !slices.Contains(after, p) })
+	})
+	if err != nil {
 		return r, err
+	}
+	if gave {
+		p.offerAddresses(r.Lease)
 	}
 	leased := b.leased(r.Lease, wants)
 	if reflect.DeepEqual(leased, r.Addresses) {
@@ -74,6 +85,48 @@ func (p *Provider) keepAddresses(r Record) (Record, error) {
 			r.Revision++
 		}
 	})
+}
+
+// leasedPort is a port that a lease has.
+type leasedPort struct {
+	endpoint string
+	proto    iplease.Protocol
+	external uint16
+}
+
+// portsOf lists the ports that a lease has.
+func portsOf(t *iplease.Table, lease market.LeaseID) (out []leasedPort) {
+	for _, c := range t.HeldBy(lease.DeploymentID) {
+		for _, p := range c.Ports {
+			if p.Lease == lease {
+				out = append(out, leasedPort{c.ID.Name, p.Protocol, p.External})
+			}
+		}
+	}
+	return out
+}
+
+// servesEndpoints refuses a manifest whose lease has an address only under the
+// name of one that its tenant has parked, which the manifest does not use, and one
+// with endpoints whose environment variables are the same.
+func (p *Provider) servesEndpoints(r Record, m manifest.Manifest) error {
+	if p.addresses == nil {
+		return nil
+	}
+	r.Manifest = m
+	var names []string
+	for _, w := range r.wants() {
+		names = append(names, w.Name)
+	}
+	for i, with := range manifest.EndpointClashes(names) {
+		return market.Refuse(market.ErrMismatch, api.RuleEndpointInvalid, "endpoints %s and %s have the same environment variables: rename one", names[i], with)
+	}
+	var err error
+	p.addresses.look(func(t *iplease.Table) { err = t.Serves(r.Lease, r.wants()) })
+	if err != nil {
+		return market.Refuse(market.ErrMismatch, api.RuleEndpointKept, "%v", err)
+	}
+	return nil
 }
 
 // leased lists the ports that a lease asks for at the addresses there are for

@@ -35,10 +35,7 @@ func (p *Provider) MigrateEndpoints(ctx context.Context, to market.LeaseID, name
 	results := make([]api.EndpointMoved, len(names))
 	touched := map[market.DeploymentID]bool{}
 	for i, name := range names {
-		var err error
-		if results[i], err = p.moveEndpoint(ctx, to, name); err != nil {
-			return nil, err
-		}
+		results[i] = p.tryMove(ctx, to, name)
 		if from := results[i].From; from != nil && results[i].Moved {
 			touched[*from], touched[to.DeploymentID] = true, true
 		}
@@ -52,6 +49,20 @@ func (p *Provider) MigrateEndpoints(ctx context.Context, to market.LeaseID, name
 		}
 	}
 	return results, nil
+}
+
+// tryMove moves one endpoint; what could not be stored or seen is a result too.
+func (p *Provider) tryMove(ctx context.Context, to market.LeaseID, name string) api.EndpointMoved {
+	out, err := p.moveEndpoint(ctx, to, name)
+	if err == nil {
+		return out
+	}
+	p.cfg.Logger.Warn("a move of an address was not finished", "lease", to, "endpoint", name, "moved", out.Moved, "err", err)
+	if !out.Moved { // else the address is there, and what is missing is made up for
+		out.Rule = api.RuleEndpointUnfinished
+		out.Detail = "the provider could not finish the move now; it is taken back or finished soon"
+	}
+	return out
 }
 
 // move is what the deployment of a lease wants of an endpoint.
@@ -156,6 +167,9 @@ func (p *Provider) unready(ctx context.Context, ports []iplease.Port) string {
 
 // addressRule names a refusal of the table.
 func addressRule(err error) string {
+	if _, kept := errors.AsType[*iplease.KeptError](err); kept {
+		return api.RuleEndpointKept
+	}
 	for _, r := range []struct {
 		is   error
 		rule string

@@ -39,6 +39,12 @@ func (b *addressBook) paid(r market.Retainer) bool {
 	})
 }
 
+// accepts reports whether a claim is kept for a retainer: it pays what is asked, or
+// what was accepted when the claim was retained first.
+func (b *addressBook) accepts(r market.Retainer, c iplease.Claim) bool {
+	return b.paid(r) || c.Retained && c.RetainedPrice == r.Price
+}
+
 // reconcileParking has kept what is paid for, lets go what is not, and ends
 // retainers that pay for nothing: their tenants have the rest of the money back.
 func (p *Provider) reconcileParking(ctx context.Context) error {
@@ -47,19 +53,19 @@ func (p *Provider) reconcileParking(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keep := map[iplease.ClaimID]int64{}
+	keep := map[iplease.ClaimID]market.Retainer{}
 	var useless []market.Retainer
 	for _, r := range open {
 		id := iplease.ClaimID{Owner: r.ID.Owner, Name: r.ID.Name}
-		if !b.paid(r) || b.claim(id).State == iplease.Free {
+		if c := b.claim(id); c.State == iplease.Free || !b.accepts(r, c) {
 			useless = append(useless, r)
 			continue
 		}
-		keep[id] = r.ExpiresAt
+		keep[id] = r
 	}
 	err = b.change(func(t *iplease.Table) {
-		for id, until := range keep {
-			_ = t.Retain(id, until) // it may have gone since: the next look ends the retainer
+		for id, r := range keep {
+			_ = t.Retain(id, r.ExpiresAt, r.Price) // it may have gone since: the next look ends the retainer
 		}
 		for _, c := range t.Retained() {
 			if _, ok := keep[c.ID]; !ok {
@@ -159,12 +165,12 @@ func (p *Provider) ParkIP(ctx context.Context, owner market.Address, name string
 	if err != nil && !errors.Is(err, market.ErrNotFound) {
 		return api.HeldIP{}, err
 	}
-	if err != nil || r.State != market.RetainerOpen || !b.paid(r) {
+	if err != nil || r.State != market.RetainerOpen || !b.accepts(r, c) {
 		return api.HeldIP{}, market.Refuse(market.ErrState, api.RuleParkNotPaid,
 			"parking %s takes a retainer of kind %q and this name, of at least %s", name, api.RetainerKind, b.cfg.ParkPrices[0])
 	}
 	var gone error
-	if err := b.change(func(t *iplease.Table) { gone = t.Retain(c.ID, r.ExpiresAt) }); err != nil {
+	if err := b.change(func(t *iplease.Table) { gone = t.Retain(c.ID, r.ExpiresAt, r.Price) }); err != nil {
 		return api.HeldIP{}, err
 	}
 	return heldIP(b.claim(c.ID)), gone

@@ -52,19 +52,11 @@ func (p *Provider) tryAddresses(order market.Order, until time.Time, try func(ip
 	switch {
 	case refused == nil:
 		return nil
-	case errors.As(refused, &none) && p.addresses.kept(r) >= len(r.Numbers):
-		return nil // the tenant comes back to what is kept for it; under another name there is none
 	case errors.As(refused, &none) && none.Matching > 0:
 		return []bidengine.Reason{{Code: bidengine.AddressesExhausted, Detail: refused.Error()}}
 	default:
 		return []bidengine.Reason{{Code: bidengine.AddressesUnsuitable, Detail: refused.Error()}}
 	}
-}
-
-// kept counts what is parked for the tenant of an order and as it asks for.
-func (b *addressBook) kept(r iplease.Request) (n int) {
-	b.look(func(t *iplease.Table) { n = t.Kept(r.Order.Owner, r.Selection) })
-	return n
 }
 
 // bidReservation is when the reservation of a bid ends by itself, if it is not

@@ -18,6 +18,11 @@ import (
 func (p *Provider) addPorts(ctx context.Context, out *api.LeasedIP, c iplease.Claim, w iplease.Want) {
 	seen, err := p.addresses.cfg.Announcer.Status(ctx, c.ID)
 	unseen := "the announcer has not taken it yet"
+	p.addresses.look(func(*iplease.Table) {
+		if why := p.addresses.refused[c.ID]; why != "" {
+			unseen = why
+		}
+	})
 	if err != nil && !errors.Is(err, ipdriver.ErrNotFound) {
 		unseen = "the announcer cannot be seen at the moment"
 	}
@@ -70,7 +75,7 @@ func observed(out *api.LeasedPort, seen ipdriver.Status, at netip.Addr, port ipl
 	}
 	for _, a := range seen.Addresses {
 		if a.Address == at {
-			out.Node, out.Egress = a.Node, a.Egress
+			out.Node, out.Egress, out.EgressReason = a.Node, a.Egress, a.EgressReason
 		}
 	}
 }

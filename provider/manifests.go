@@ -104,6 +104,9 @@ func (p *Provider) acceptManifest(ctx context.Context, lease market.Lease, m man
 	if before.Revision == 0 && time.Since(before.WonAt) >= p.cfg.ManifestTimeout {
 		return market.Refuse(market.ErrState, "manifest-too-late", "the manifest of lease %s was due within %s: the lease is being closed", lease.ID, p.cfg.ManifestTimeout)
 	}
+	if err := p.servesEndpoints(before, m); err != nil {
+		return err
+	}
 	after, err := p.saveManifest(before, m, hash)
 	if err != nil {
 		return err

@@ -151,6 +151,7 @@ func (c *checker) run() {
 	for i := range c.doc.Endpoints {
 		c.endpoint(&c.doc.Endpoints[i])
 	}
+	c.endpointClashes()
 	for i := range c.doc.Services {
 		c.acceptSyntax(&c.doc.Services[i])
 	}

@@ -2,6 +2,8 @@ package sdl
 
 import (
 	"strconv"
+
+	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
 // endpoint checks a declared address.
@@ -17,6 +19,27 @@ func (c *checker) endpoint(e *Endpoint) {
 			rule: ruleEndpointKind, pos: c.posOf(e.node, "kind", e.Pos), path: joinPath("endpoints", e.Name, "kind"),
 			msg: "unknown kind " + quote(e.Kind), words: endpointKinds, suggestion: endpointKinds,
 		})
+	}
+}
+
+// endpointClashes checks that the environment variables of endpoints differ.
+func (c *checker) endpointClashes() {
+	if len(c.doc.Endpoints) < 2 {
+		return
+	}
+	names := make([]string, len(c.doc.Endpoints))
+	for i := range c.doc.Endpoints {
+		names[i] = c.doc.Endpoints[i].Name
+	}
+	clashes := manifest.EndpointClashes(names)
+	for i := range c.doc.Endpoints {
+		if with, ok := clashes[i]; ok {
+			e := &c.doc.Endpoints[i]
+			c.add(problem{
+				rule: ruleEndpointClash, lax: true, pos: e.Pos, path: joinPath("endpoints", e.Name),
+				msg: "endpoints " + quote(e.Name) + " and " + quote(with) + " have the same environment variables",
+			})
+		}
 	}
 }
 

@@ -61,6 +61,7 @@ const (
 	ruleEndpointName   Rule = "endpoint-name"
 	ruleEndpointKind   Rule = "endpoint-kind"
 	ruleEndpointUnused Rule = "endpoint-unused"
+	ruleEndpointClash  Rule = "endpoint-clash"
 	ruleIPUndeclared   Rule = "ip-undeclared"
 	ruleIPNotGlobal    Rule = "ip-not-global"
 	ruleIPPortTaken    Rule = "ip-port-taken"

@@ -119,6 +119,8 @@ func rulesOfLeasedAddresses() []RuleInfo {
 			"Write kind: ip."},
 		{ruleEndpointUnused, topic, SeverityError, "An endpoint is declared but no port uses it.",
 			"Use it with ip: under to, or remove it."},
+		{ruleEndpointClash, topic, SeverityWarning, "Two endpoints have the same environment variables, as my-ip and my_ip do. A provider of this project refuses the manifest; the reference knows no such variables.",
+			"Rename one."},
 		{ruleIPUndeclared, topic, SeverityError, "A port uses an endpoint that is not declared.",
 			"Declare it under endpoints with kind: ip."},
 		{ruleIPNotGlobal, topic, SeverityError, "A port uses a leased address without being open to the world.",

@@ -59,7 +59,7 @@ func (w Workload) AddressEnv(service string) []string {
 		if a.Service != service {
 			continue
 		}
-		name := envName(a.Endpoint)
+		name := manifest.EndpointVariable(a.Endpoint)
 		family := "MOORAGE_IPV6_"
 		if a.Address.Is4() {
 			family = "MOORAGE_IPV4_"
@@ -80,16 +80,6 @@ func (w Workload) AddressEnv(service string) []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// envName makes a name fit for an environment variable.
-func envName(endpoint string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return '_'
-	}, strings.ToUpper(endpoint))
 }
 
 // validateAddresses checks the leased ports against the services. Services with

@@ -256,7 +256,7 @@ func (n *network) attributes() (market.Attributes, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(out, stack.StorageAttributes(), iplease.AttributesOf(ips.Pools)).Sorted(), nil
+	return slices.Concat(out, stack.StorageAttributes(), iplease.AttributesOf(iplease.Config{Pools: ips.Pools})).Sorted(), nil
 }
 
 func (n *network) followHeights(ctx context.Context) error {

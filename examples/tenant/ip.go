@@ -56,26 +56,51 @@ ready.`,
 }
 
 // migrateEndpoints asks each lease of a deployment for the endpoints that no
-// lease before it has taken.
+// lease before it has taken. A lease that cannot be asked keeps no other from it;
+// the error is that of the last, when none could.
 func migrateEndpoints(ctx context.Context, b *stack.Buyer, leases []market.LeaseID, names []string) ([]api.EndpointMoved, error) {
 	out := make([]api.EndpointMoved, len(names))
-	for i, id := range leases {
-		gw, err := b.Gateway(ctx, id)
-		if err != nil {
-			return nil, err
-		}
+	asked := false
+	var fault error
+	for _, id := range leases {
 		for j, name := range names {
-			if i > 0 && out[j].Rule == "" {
+			if out[j].Endpoint != "" && out[j].Rule == "" {
 				continue
 			}
-			results, err := gw.MigrateEndpoints(ctx, id, []string{name})
+			result, err := migrateEndpoint(ctx, b, id, name)
 			if err != nil {
-				return nil, err
+				fault = err
+				result = api.EndpointMoved{Endpoint: name, Rule: api.RuleEndpointUnfinished, Detail: err.Error()}
 			}
-			out[j] = results[0]
+			asked = asked || err == nil
+			out[j] = betterResult(out[j], result)
 		}
 	}
+	if !asked {
+		return nil, fault
+	}
 	return out, nil
+}
+
+func migrateEndpoint(ctx context.Context, b *stack.Buyer, id market.LeaseID, name string) (api.EndpointMoved, error) {
+	gw, err := b.Gateway(ctx, id)
+	if err != nil {
+		return api.EndpointMoved{}, err
+	}
+	results, err := gw.MigrateEndpoints(ctx, id, []string{name})
+	if err != nil {
+		return api.EndpointMoved{}, fmt.Errorf("lease %s: %w", id, err)
+	}
+	return results[0], nil
+}
+
+// betterResult is the one of two results for an endpoint that says more: that the
+// lease has it, else a refusal by a lease that asks for it.
+func betterResult(before, now api.EndpointMoved) api.EndpointMoved {
+	if before.Endpoint == "" || now.Rule == "" || before.Rule == api.RuleEndpointNotAsked {
+		return now
+	}
+	return before
 }
 
 func addressesText(as []netip.Addr) string {
@@ -101,11 +126,19 @@ func ipRows(s api.LeaseStatus) []string {
 			rows = append(rows, fmt.Sprintf("%s\t%s\t\t\t\t%s", ip.Endpoint, state, ip.Reason))
 		}
 		for _, port := range ip.Ports {
-			rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d/%s -> %d\t%s\t%s\t%s\t%t", ip.Endpoint, state, port.Address,
-				port.ExternalPort, port.Proto, port.Port, port.Service, portText(port), port.Node, port.Egress))
+			rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d/%s -> %d\t%s\t%s\t%s\t%s", ip.Endpoint, state, port.Address,
+				port.ExternalPort, port.Proto, port.Port, port.Service, portText(port), port.Node, egressText(port)))
 		}
 	}
 	return rows
+}
+
+// egressText says whether connections leave from the address, or why not.
+func egressText(p api.LeasedPort) string {
+	if p.Egress || p.EgressReason == "" {
+		return strconv.FormatBool(p.Egress)
+	}
+	return "false: " + p.EgressReason
 }
 
 // portText is the state of a port, with the reason and who may reach it.
@@ -140,8 +173,12 @@ type heldIP struct {
 	api.HeldIP
 }
 
-// ipProviders are where the tenant may have addresses: with a lease or a retainer,
-// or the one that is named.
+// restBlocks is for how many blocks after its lease an address may rest at a
+// provider: more than are made in the longest usual time.
+const restBlocks = 1000
+
+// ipProviders are where the tenant may have addresses: with a lease that is live or
+// has just ended, or a retainer, or the one that is named.
 func ipProviders(ctx context.Context, b *stack.Buyer, only string) ([]market.Address, error) {
 	if only != "" {
 		return []market.Address{market.Address(only)}, nil
@@ -153,8 +190,14 @@ func ipProviders(ctx context.Context, b *stack.Buyer, only string) ([]market.Add
 	if err != nil {
 		return nil, err
 	}
+	head, err := b.Market.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, l := range leases {
-		out = append(out, l.ID.Provider)
+		if !l.State.Terminal() || l.ClosedAt > head.Height-restBlocks {
+			out = append(out, l.ID.Provider)
+		}
 	}
 	retainers, err := collect(func(page market.Page) ([]market.Retainer, string, error) {
 		return b.Market.Retainers(ctx, market.RetainerFilter{Owner: b.Owner, State: market.RetainerOpen, Kind: api.RetainerKind}, page)
@@ -194,15 +237,21 @@ func (p *program) ipListCommand() *cobra.Command {
 				}
 				all := []heldIP{}
 				rows := []string{"ENDPOINT\tADDRESS\tSTATE\tDEPLOYMENT\tRETAINED\tPROVIDER"}
+				unheard := 0
+				var fault error
 				for _, pr := range providers {
 					held, err := ips(ctx, b, pr)
 					if err != nil {
-						return fmt.Errorf("provider %s: %w", pr, err)
+						unheard, fault = unheard+1, p.unheard(pr, err)
+						continue
 					}
 					for _, ip := range held.IPs {
 						all = append(all, heldIP{pr, ip})
 						rows = append(rows, heldRow(pr, ip))
 					}
+				}
+				if unheard > 0 && unheard == len(providers) {
+					return fault
 				}
 				return p.print(all, rows...)
 			})
@@ -210,6 +259,13 @@ func (p *program) ipListCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&provider, "provider", "", "only at this provider")
 	return cmd
+}
+
+// unheard reports a provider that could not be asked.
+func (p *program) unheard(provider market.Address, err error) error {
+	err = fmt.Errorf("provider %s: %w", provider, err)
+	fmt.Fprintln(p.stderr, err)
+	return err
 }
 
 func heldRow(provider market.Address, ip api.HeldIP) string {
@@ -233,10 +289,12 @@ func (p *program) atProvider(ctx context.Context, endpoint, only string, f func(
 		if err != nil {
 			return err
 		}
+		var fault error
 		for _, address := range providers {
 			held, err := ips(ctx, b, address)
 			if err != nil {
-				return fmt.Errorf("provider %s: %w", address, err)
+				fault = p.unheard(address, err)
+				continue
 			}
 			if slices.ContainsFunc(held.IPs, func(ip api.HeldIP) bool { return ip.Endpoint == endpoint }) {
 				pr, err := b.Market.Provider(ctx, address)
@@ -245,6 +303,9 @@ func (p *program) atProvider(ctx context.Context, endpoint, only string, f func(
 				}
 				return f(ctx, b, pr, held)
 			}
+		}
+		if fault != nil {
+			return fmt.Errorf("no provider that could be asked keeps an endpoint %q for you: %w", endpoint, fault)
 		}
 		return fmt.Errorf("no provider keeps an endpoint %q for you: see \"tenant ip list\"", endpoint)
 	})

@@ -114,6 +114,9 @@ type Pool struct {
 	Ranges []Range
 	// Assigned and Available count addresses, those given to others included.
 	Assigned, Available uint64
+	// InUse are the addresses of Ranges that something else than this announcer has
+	// now, sorted: they are not to be leased.
+	InUse []netip.Addr
 }
 
 // Range is the addresses from First to Last, both included, of one family.

@@ -10,11 +10,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/moorage-dev/moorage/iplease"
 	"github.com/moorage-dev/moorage/iplease/driver"
 )
 
-// Pools implements [driver.PoolReporter] from the status of the IPAddressPools.
-// One that MetalLB has not counted yet has nothing available.
+// Pools implements [driver.PoolReporter] from the status of the IPAddressPools and
+// of the Services of others. A pool that MetalLB has not counted yet has nothing
+// available.
 func (a *Announcer) Pools(ctx context.Context) ([]driver.Pool, error) {
 	if err := a.begin(ctx); err != nil {
 		return nil, err
@@ -23,16 +25,43 @@ func (a *Announcer) Pools(ctx context.Context) ([]driver.Pool, error) {
 	if err != nil {
 		return nil, fault(ctx, "list pools", err)
 	}
+	inUse, err := a.inUse(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]driver.Pool, 0, len(list.Items))
 	for _, o := range list.Items {
 		p, err := pool(o)
 		if err != nil {
 			return nil, fmt.Errorf("metallb: pool %s: %w", o.GetName(), err)
 		}
+		for _, at := range inUse {
+			if slices.ContainsFunc(p.Ranges, func(r driver.Range) bool { return iplease.Range(r).Contains(at) }) {
+				p.InUse = append(p.InUse, at)
+			}
+		}
 		out = append(out, p)
 	}
 	slices.SortFunc(out, func(x, y driver.Pool) int { return strings.Compare(x.Name, y.Name) })
 	return out, nil
+}
+
+// inUse returns the addresses that Services of others have, sorted.
+func (a *Announcer) inUse(ctx context.Context) ([]netip.Addr, error) {
+	list, err := a.cfg.Client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: labelInstance + "!=" + a.cfg.Instance})
+	if err != nil {
+		return nil, fault(ctx, "list services", err)
+	}
+	var out []netip.Addr
+	for _, s := range list.Items {
+		for _, i := range s.Status.LoadBalancer.Ingress {
+			if at, err := netip.ParseAddr(i.IP); err == nil {
+				out = append(out, at)
+			}
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return slices.Compact(out), nil
 }
 
 func pool(o unstructured.Unstructured) (driver.Pool, error) {

@@ -9,7 +9,7 @@ import (
 // Check tells whether m is exactly what the groups promise: the same groups;
 // every service with the resources of its unit, volumes and attributes
 // included; replicas and endpoints used up, no more and no less; leased
-// addresses with the same sequence numbers. m must also pass
+// addresses with the same sequence numbers, each number under one name. m must also pass
 // [Manifest.Validate]. The error is a [Mismatches] with all differences found.
 // Neither argument is changed or kept.
 func Check(m Manifest, groups []market.GroupSpec) error {
@@ -40,6 +40,7 @@ func Check(m Manifest, groups []market.GroupSpec) error {
 			c.add("services", "services for the group", "none")
 		}
 	}
+	checkEndpoints(c, m)
 	return c.err()
 }
 

@@ -132,7 +132,7 @@ func openAddresses(ctx context.Context, cfg SellerConfig, node string) (announce
 	if err != nil {
 		return nil, nil, fmt.Errorf("leased addresses: %w", err)
 	}
-	return a, &provider.Addresses{Pools: ips.Pools, Announcer: a, ParkPrices: ips.ParkPrices, Egress: ips.Egress}, nil
+	return a, &provider.Addresses{Pools: ips.Pools, Announcer: a, ParkPrices: ips.ParkPrices, Egress: ips.Egress, DualFromOnePool: cfg.Kube != nil}, nil
 }
 
 // openMetalLB opens the announcer of a Kubernetes cluster; without pools those of
@@ -147,21 +147,41 @@ func openMetalLB(ctx context.Context, k kube.Config, pools []iplease.Pool, log *
 		return nil, nil, err
 	}
 	a, err := metallb.New(metallb.Config{Client: client, Dynamic: objects, Place: place, Instance: k.Instance, Log: log})
-	if err != nil || len(pools) > 0 {
-		return a, pools, err
+	if err != nil {
+		return nil, nil, err
 	}
 	seen, err := a.Pools(ctx)
 	if err != nil {
 		return nil, nil, errors.Join(err, a.Close())
 	}
+	return a, poolsOf(pools, seen), nil
+}
+
+// poolsOf returns the pools that are named, else those that MetalLB has, without
+// what Services of others have now.
+func poolsOf(named []iplease.Pool, seen []ipdriver.Pool) []iplease.Pool {
+	out := slices.Clone(named)
 	for _, p := range seen {
+		if len(named) > 0 {
+			break
+		}
 		one := iplease.Pool{Name: p.Name}
 		for _, r := range p.Ranges {
 			one.Ranges = append(one.Ranges, iplease.Range(r))
 		}
-		pools = append(pools, one)
+		out = append(out, one)
 	}
-	return a, pools, nil
+	for i := range out {
+		out[i].Reserved = slices.Clone(out[i].Reserved)
+		for _, p := range seen {
+			for _, at := range p.InUse {
+				if slices.ContainsFunc(out[i].Ranges, func(r iplease.Range) bool { return r.Contains(at) }) {
+					out[i].Reserved = append(out[i].Reserved, iplease.Range{First: at, Last: at})
+				}
+			}
+		}
+	}
+	return out
 }
 
 // place says where the pods of a service are.

@@ -57,8 +57,10 @@ type LeasedPort struct {
 	Reason string `json:"reason,omitempty"`
 	// Node answers for the address; "" when none does or that is not known.
 	Node string `json:"node,omitempty"`
-	// Egress says that connections of the service leave from the address.
-	Egress bool `json:"egress"`
+	// Egress says that connections of the service leave from the address;
+	// EgressReason why not, where that was asked for.
+	Egress       bool   `json:"egress"`
+	EgressReason string `json:"egress_reason,omitempty"`
 	// Sources are the prefixes that clients may have; none is all.
 	Sources []netip.Prefix `json:"sources,omitempty"`
 }
@@ -109,8 +111,13 @@ const (
 	RuleEndpointInvalid   = "endpoint-invalid"
 	RuleEndpointAnnounce  = "endpoint-announcer"
 	RuleEndpointExhausted = "addresses-exhausted"
-	RuleParkNotOffered    = "park-not-offered"
-	RuleParkNotPaid       = "park-not-paid"
+	// RuleEndpointKept: the only address is parked under another endpoint name.
+	RuleEndpointKept = "endpoint-kept"
+	// RuleEndpointUnfinished: the provider could not store the move; it is taken back
+	// or finished later.
+	RuleEndpointUnfinished = "endpoint-unfinished"
+	RuleParkNotOffered     = "park-not-offered"
+	RuleParkNotPaid        = "park-not-paid"
 )
 
 // HeldIP is an address that a tenant has at a provider, whatever for.
