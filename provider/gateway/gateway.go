@@ -29,7 +29,7 @@ type Gateway struct {
 	// bodies, work and public count the requests whose body is being read, those
 	// that are worked on for tenants, and those of anybody.
 	bodies, work, public *slots
-	sessions  *sessions
+	sessions             *sessions
 
 	base   context.Context //nolint:containedctx // the life of the gateway's own goroutines
 	cancel context.CancelCauseFunc
