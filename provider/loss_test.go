@@ -3,6 +3,7 @@ package provider_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -11,11 +12,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/moorage-dev/moorage/cluster"
 	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/cluster/memcluster"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider"
 	"github.com/moorage-dev/moorage/provider/bidengine"
+	"github.com/moorage-dev/moorage/provider/gateway/api"
 )
 
 // deployed deploys version 1 and updates it up to version n.
@@ -168,5 +171,88 @@ func TestScreeningRefusesWhatTheMarketWould(t *testing.T) {
 		cancel()
 		_, err = p.Screen(ctx, theTenant, []market.GroupSpec{good})
 		require.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+func TestDrainingOutlivesARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, memcluster.Config{})
+		p, stop := w.start(nil)
+		p.Drain(true, "new disks")
+		stop()
+		p, _ = w.start(nil)
+		status := func() api.ProviderStatus {
+			s, err := p.Status(t.Context())
+			require.NoError(t, err)
+			return s
+		}
+		eventually(t, "it drains", func() bool { return status().State == api.ProviderDraining })
+		assert.Equal(t, "new disks", status().Message)
+		p.Drain(false, "")
+		assert.Equal(t, api.ProviderReady, status().State)
+	})
+}
+
+func TestAProviderThatNeverRunsForAnHourStillWithdraws(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, memcluster.Config{})
+		_, stop := w.start(nil)
+		w.deployed(1)
+		for range 6 {
+			time.Sleep(provider.DefaultWithdrawEvery / 3)
+			stop()
+			_, stop = w.start(nil)
+		}
+		time.Sleep(2 * time.Minute)
+		n := len(w.saw(provider.EventWithdrawn))
+		assert.Positive(t, n)
+		assert.LessOrEqual(t, n, 3, "not at every start")
+	})
+}
+
+// told is a cluster that says when its nodes have changed.
+type told struct {
+	*cluster.Cluster
+
+	news chan struct{}
+}
+
+func (c told) WatchNodes(ctx context.Context) iter.Seq2[[]inventory.Node, error] {
+	return func(yield func([]inventory.Node, error) bool) {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-c.news:
+			}
+			nodes, err := c.Nodes(ctx)
+			if !yield(nodes, err) {
+				return
+			}
+		}
+	}
+}
+
+func TestNewsOfNodesAreNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, memcluster.Config{})
+		c := told{news: make(chan struct{})}
+		p, _ := w.start(func(cfg *provider.Config) {
+			c.Cluster = cfg.Cluster.(*cluster.Cluster)
+			cfg.Cluster, cfg.InventoryEvery = c, 24*time.Hour
+		})
+		nodes := func() int {
+			s, err := p.Status(t.Context())
+			require.NoError(t, err)
+			if s.Inventory == nil {
+				return -1
+			}
+			return s.Inventory.Nodes
+		}
+		eventually(t, "the inventory is read", func() bool { return nodes() > 0 })
+		w.cluster.SetNodes(nil)
+		c.news <- struct{}{}
+		synctest.Wait()
+		assert.Zero(t, nodes())
 	})
 }
