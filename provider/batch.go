@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/moorage-dev/moorage/market"
 )
@@ -14,6 +15,9 @@ const (
 	// maxInFlight is how many submissions may wait for their blocks at a time. A
 	// message is sent at once while there are fewer; else it joins the next.
 	maxInFlight = 8
+	// carryTimeout bounds the submission of a batch, whose callers may all have
+	// gone: many blocks.
+	carryTimeout = 2 * time.Minute
 )
 
 // batcher sends messages of one kind together when there are many at a time.
@@ -80,8 +84,14 @@ func (b *batcher) next() {
 }
 
 // carry submits a batch and tells each message its fate. A rule that one
-// message breaks refuses all of them: then each is tried alone.
+// message breaks refuses all of them: then each is tried alone. The end of the
+// leader's context ends no message of others.
 func (b *batcher) carry(ctx context.Context, batch []*sending) {
+	if len(batch) > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), carryTimeout)
+		defer cancel()
+	}
 	msgs := make([]market.Msg, len(batch))
 	for i, s := range batch {
 		msgs[i] = s.msg

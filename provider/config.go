@@ -18,7 +18,8 @@ import (
 
 // Cluster is what a provider needs of the machines it sells. A
 // [github.com/moorage-dev/moorage/cluster.Cluster] is one. If it is also a
-// [driver.Watcher], [driver.LogStreamer] or [driver.Execer], those are used.
+// [driver.Watcher], [driver.NodeWatcher], [driver.LogStreamer] or [driver.Execer],
+// those are used.
 type Cluster interface {
 	Apply(ctx context.Context, w driver.Workload) error
 	Delete(ctx context.Context, id market.LeaseID) error
@@ -82,12 +83,13 @@ type Config struct {
 	// is closed: nobody can say that the tenant gets what is paid for. Choose it
 	// longer than any outage you mean to survive; negative is for ever.
 	UnknownTimeout time.Duration
-	// WithdrawEvery is how often earnings are withdrawn. They are also withdrawn
-	// WithdrawBefore a tenant's funds run out.
+	// WithdrawEvery is how often earnings are withdrawn; soon after the start those
+	// are that were not settled for so long. They are also withdrawn WithdrawBefore a tenant's
+	// funds run out.
 	WithdrawEvery, WithdrawBefore time.Duration
 	// WarnBefore is how long before a tenant's funds run out [EventRunsDry] comes.
 	WarnBefore time.Duration
-	// InventoryEvery is how often the nodes are read.
+	// InventoryEvery is how often the nodes are read without news of them.
 	InventoryEvery time.Duration
 	// ResyncEvery is how often everything is looked at without news.
 	ResyncEvery time.Duration
@@ -97,7 +99,8 @@ type Config struct {
 	// Workers is how many leases are worked on at a time, BidWorkers how many
 	// orders: most of those wait for a block or for a price.
 	Workers, BidWorkers int
-	// Drain starts without making new bids, see [Provider.Drain].
+	// Drain starts without making new bids, see [Provider.Drain]. Without it a
+	// provider starts as it was, if its store is a [DrainStore].
 	Drain bool
 
 	// Observer may be nil.

@@ -156,10 +156,17 @@ func (p *Provider) removeRecord(id market.LeaseID) error {
 
 // awaitManifest closes the bid when the tenant has not sent the manifest in time.
 func (p *Provider) awaitManifest(ctx context.Context, lease market.Lease, r Record) error {
+	status, err := p.cfg.Cluster.Status(ctx, lease.ID)
+	if err == nil {
+		return p.keepFound(ctx, lease, status)
+	}
 	left := p.cfg.ManifestTimeout - time.Since(r.WonAt)
 	if left > 0 {
 		p.queue.addAfter(leaseTask(lease.ID), left)
 		return nil
+	}
+	if !errors.Is(err, driver.ErrNotFound) {
+		return err // it may run: look again
 	}
 	// From here on no manifest is taken, see acceptManifest; one that is being
 	// taken at this moment is waited for.
@@ -175,6 +182,15 @@ func (p *Provider) awaitManifest(ctx context.Context, lease market.Lease, r Reco
 		return nil
 	}
 	return p.giveUp(ctx, lease, market.ReasonManifestTimeout)
+}
+
+// keepFound looks after a workload whose manifest the provider does not have: its
+// store was lost, or is older than the lease. The tenant gets what is paid for, so
+// it runs on until it fails, or until the manifest is sent again.
+func (p *Provider) keepFound(ctx context.Context, lease market.Lease, status driver.Status) error {
+	p.noteStatus(lease.ID, status)
+	_, err := p.judge(ctx, lease, troubleOf(status.State))
+	return err
 }
 
 // giveUp ends a lease that cannot be served, unless its end is on the way.
@@ -200,6 +216,12 @@ func (p *Provider) closeBid(ctx context.Context, id market.LeaseID, reason marke
 // keepWorkload has the cluster run the accepted manifest and judges its health.
 func (p *Provider) keepWorkload(ctx context.Context, lease market.Lease, r Record) error {
 	status, err := p.cfg.Cluster.Status(ctx, lease.ID)
+	if err == nil && r.behind(status) {
+		var failed error
+		if r, failed = p.catchUpWith(ctx, r, status); failed != nil {
+			return failed
+		}
+	}
 	switch {
 	case errors.Is(err, driver.ErrNotFound) || err == nil && status.Revision < r.Revision:
 		// What the cluster refuses for good does not stay pending for ever either.
@@ -220,6 +242,35 @@ func (p *Provider) keepWorkload(ctx context.Context, lease market.Lease, r Recor
 	p.noteStatus(lease.ID, status)
 	_, err = p.judge(ctx, lease, troubleOf(status.State))
 	return err
+}
+
+// catchUpWith puts a record in force that is older than what the cluster runs, as
+// after an old copy of the store was put back: under a revision that the cluster
+// does not take for an old one. If the record's manifest is not the one on the
+// market, what runs stays until the tenant sends that.
+func (p *Provider) catchUpWith(ctx context.Context, r Record, status driver.Status) (Record, error) {
+	if status.Hash != r.Hash {
+		d, err := p.cfg.Market.Deployment(ctx, r.Lease.DeploymentID)
+		if err != nil {
+			return r, err
+		}
+		if d.Hash != r.Hash {
+			p.cfg.Logger.Warn("what runs for a lease is newer than what is remembered: its tenant must send the manifest again",
+				"lease", r.Lease, "runs", status.Hash, "remembered", r.Hash)
+			return r, nil
+		}
+	}
+	return p.changeRecord(r.Lease, false, func(r *Record) {
+		if r.behind(status) { // nobody has changed it meanwhile
+			r.Revision = status.Revision + 1
+		}
+	})
+}
+
+// behind reports whether the cluster runs something that the record does not know
+// of.
+func (r Record) behind(status driver.Status) bool {
+	return status.Revision > r.Revision || status.Revision == r.Revision && status.Hash != r.Hash && status.Hash != market.Hash{}
 }
 
 // troubleOf is what a state means; "" is all well.

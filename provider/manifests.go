@@ -101,13 +101,17 @@ func (p *Provider) acceptManifest(ctx context.Context, lease market.Lease, m man
 		p.queue.add(leaseTask(lease.ID))
 		return nil
 	}
-	if before.Revision == 0 && time.Since(before.WonAt) >= p.cfg.ManifestTimeout {
+	runs, err := p.revisionOf(ctx, lease.ID)
+	if err != nil {
+		return err
+	}
+	if before.Revision == 0 && runs == 0 && time.Since(before.WonAt) >= p.cfg.ManifestTimeout {
 		return market.Refuse(market.ErrState, "manifest-too-late", "the manifest of lease %s was due within %s: the lease is being closed", lease.ID, p.cfg.ManifestTimeout)
 	}
 	if err := p.servesEndpoints(before, m); err != nil {
 		return err
 	}
-	after, err := p.saveManifest(before, m, hash)
+	after, err := p.saveManifest(before, m, hash, runs)
 	if err != nil {
 		return err
 	}
@@ -129,9 +133,19 @@ func (p *Provider) acceptManifest(ctx context.Context, lease market.Lease, m man
 	return nil
 }
 
-// saveManifest stores a manifest under the next revision, with the host names
-// that it gets.
-func (p *Provider) saveManifest(before Record, m manifest.Manifest, hash market.Hash) (Record, error) {
+// revisionOf returns the revision that the cluster holds of a lease, 0 for none
+// and while it cannot be seen: then the next look at the lease makes up for it.
+func (p *Provider) revisionOf(ctx context.Context, id market.LeaseID) (uint64, error) {
+	status, err := p.cfg.Cluster.Status(ctx, id)
+	if err != nil {
+		return 0, ctx.Err()
+	}
+	return status.Revision, nil
+}
+
+// saveManifest stores a manifest under a revision above the record's and that of
+// the cluster, with the host names that it gets.
+func (p *Provider) saveManifest(before Record, m manifest.Manifest, hash market.Hash, runs uint64) (Record, error) {
 	p.names.Lock()
 	defer p.names.Unlock()
 	trial := before
@@ -145,7 +159,7 @@ func (p *Provider) saveManifest(before Record, m manifest.Manifest, hash market.
 		return before, err
 	}
 	return p.changeRecord(before.Lease, true, func(r *Record) {
-		r.Revision, r.Hash, r.Manifest, r.Withheld = r.Revision+1, hash, m, withheld
+		r.Revision, r.Hash, r.Manifest, r.Withheld = max(r.Revision, runs)+1, hash, m, withheld
 		r.Restarts = keepRestarts(r.Restarts, group)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,8 +84,21 @@ func (p *Provider) predict(a market.Account, head market.Head) (run RunOut, left
 	return RunOut{Height: a.DueAt, Time: head.Time.Add(left), Overdrawn: a.State == market.AccountOverdrawn}, left
 }
 
-// runMoney withdraws on schedule.
+// moneyPause is how long after the start overdue earnings are looked for: by then
+// the pace of the blocks has been measured.
+const moneyPause = time.Minute
+
+// runMoney withdraws on schedule, and soon after the start what a provider that ran
+// for too short a time has left.
 func (p *Provider) runMoney(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(min(moneyPause, p.cfg.WithdrawEvery)):
+	}
+	if err := p.withdrawAll(ctx, p.overdue(ctx)); err != nil && ctx.Err() == nil {
+		p.cfg.Logger.Warn("withdrawing at the start failed", "err", err)
+	}
 	tick := time.NewTicker(p.cfg.WithdrawEvery)
 	defer tick.Stop()
 	for {
@@ -102,14 +116,32 @@ func (p *Provider) runMoney(ctx context.Context) error {
 // Withdraw settles every active lease and has the earnings paid out, in
 // whatever denominations. Leases that could not be withdrawn from are in the
 // error; the others were.
-func (p *Provider) Withdraw(ctx context.Context) error {
+func (p *Provider) Withdraw(ctx context.Context) error { return p.withdrawAll(ctx, p.knownLeases()) }
+
+// overdue returns the leases that the market has not settled for as long as a
+// withdrawal is due. One that cannot be looked at counts.
+func (p *Provider) overdue(ctx context.Context) []market.LeaseID {
+	f, err := p.facts(ctx)
+	if err != nil {
+		return nil // the schedule makes up for it
+	}
+	p.mu.Lock()
+	each := p.pace.blockTime()
+	p.mu.Unlock()
+	return slices.DeleteFunc(p.knownLeases(), func(id market.LeaseID) bool {
+		a, err := p.cfg.Market.Account(ctx, id.DeploymentID)
+		return err == nil && time.Duration(f.head.Height-a.SettledAt)*each < p.cfg.WithdrawEvery
+	})
+}
+
+func (p *Provider) withdrawAll(ctx context.Context, leases []market.LeaseID) error {
 	var (
 		mu     sync.Mutex
 		faults error
 		wg     sync.WaitGroup
 	)
 	room := make(chan struct{}, maxInFlight*maxBatch)
-	for _, id := range p.knownLeases() {
+	for _, id := range leases {
 		room <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-room }()

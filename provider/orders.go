@@ -38,7 +38,7 @@ func (p *Provider) reconcileOrder(ctx context.Context, id market.OrderID) error 
 	case bid.State == market.BidOpen:
 		return p.keepBid(ctx, order, bid)
 	default:
-		return p.considerOrder(ctx, order)
+		return p.considerOrder(ctx, order, bid)
 	}
 }
 
@@ -85,8 +85,10 @@ func (p *Provider) isStale(e *orderEntry) bool {
 }
 
 // considerOrder decides on an open order without a bid of ours, and bids. What
-// the bid promises is reserved and on disk before the market hears of it.
-func (p *Provider) considerOrder(ctx context.Context, order market.Order) error {
+// the bid promises is reserved and on disk before the market hears of it. before is
+// a bid of ours that was withdrawn, if there was one: the market lets it be renewed,
+// not raised.
+func (p *Provider) considerOrder(ctx context.Context, order market.Order, before market.Bid) error {
 	entry, fresh := p.entry(order.ID)
 	if fresh {
 		p.observe(Event{Kind: EventOrderSeen, Lease: market.LeaseID{OrderID: order.ID}})
@@ -109,7 +111,31 @@ func (p *Provider) considerOrder(ctx context.Context, order market.Order) error 
 	if len(reasons) > 0 {
 		return p.decline(order.ID, entry, reasons)
 	}
+	if decision, err = notAbove(decision, before, order.Spec); err != nil {
+		return err
+	}
 	return p.bid(ctx, order, entry, decision)
+}
+
+// notAbove is a decision that asks no more than the bid that it renews.
+func notAbove(d bidengine.Decision, before market.Bid, spec market.GroupSpec) (bidengine.Decision, error) {
+	if before.State != market.BidWithdrawn || before.Price.Denom != d.Price.Denom {
+		return d, nil
+	}
+	if len(d.Units) == 0 {
+		if before.Price.AmountPerBlock.Cmp(d.Price.AmountPerBlock) < 0 {
+			d.Price = before.Price
+		}
+		return d, nil
+	}
+	for i, u := range before.Units {
+		if i < len(d.Units) && u.AmountPerBlock.Cmp(d.Units[i].AmountPerBlock) < 0 {
+			d.Units[i].AmountPerBlock = u.AmountPerBlock
+		}
+	}
+	var err error
+	d.Price, err = spec.PriceOf(d.Price.Denom, d.Units)
+	return d, err
 }
 
 // bid puts a bid on the market.

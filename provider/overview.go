@@ -24,6 +24,9 @@ type Overview struct {
 	// Addresses say how many there are to lease, per pool and family, and in which
 	// states they are.
 	Addresses []iplease.Capacity `json:"addresses,omitempty"`
+	// Unreadable names the records that could not be read at the start and are kept
+	// aside.
+	Unreadable []string `json:"unreadable,omitempty"`
 	// Deposits are the provider's money that stands behind open bids.
 	Deposits market.Coins `json:"deposits"`
 	// Funds are what its account could spend at the newest block.
@@ -69,7 +72,7 @@ func (p *Provider) Overview(ctx context.Context) (Overview, error) {
 	if err != nil {
 		return Overview{}, err
 	}
-	o := Overview{Status: status, WaitingOrders: p.queue.orders.size(), WaitingLeases: p.queue.leases.size()}
+	o := Overview{Status: status, Unreadable: p.unreadable, WaitingOrders: p.queue.orders.size(), WaitingLeases: p.queue.leases.size()}
 	p.cache.mu.Lock()
 	o.Funds = p.cache.facts.funds
 	p.cache.mu.Unlock()

@@ -31,6 +31,13 @@ type Provider struct {
 	saving keyedMutex[market.LeaseID]
 	// names serializes the decisions about who has a host name.
 	names sync.Mutex
+	// drains serializes what is stored and done about draining.
+	drains sync.Mutex
+	// reading serializes the reading of the nodes, so that what was read last
+	// counts.
+	reading sync.Mutex
+	// unreadable names the records that the store keeps aside.
+	unreadable []string
 	// addresses has the leased addresses; nil when none are leased.
 	addresses *addressBook
 	// bell tells followers of events that a lease may have changed.
@@ -82,7 +89,11 @@ func New(cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("provider: config: %w", err)
 	}
-	records, err := cfg.Store.Load()
+	records, unreadable, err := load(cfg)
+	if err != nil {
+		return nil, err
+	}
+	drain, err := cfg.loadDrain()
 	if err != nil {
 		return nil, err
 	}
@@ -94,10 +105,10 @@ func New(cfg Config) (*Provider, error) {
 		addresses: book,
 		cfg:       cfg, me: cfg.Market.Address(), queue: newQueues(), ledger: ledger,
 		bids: &batcher{market: cfg.Market}, payouts: &batcher{market: cfg.Market}, restored: make(chan struct{}),
-		draining: draining{cfg.Drain, ""},
-		records:  make(map[market.LeaseID]Record, len(records)),
-		orders:   map[market.OrderID]*orderEntry{},
-		health:   map[market.LeaseID]*leaseHealth{},
+		draining: drain, unreadable: unreadable,
+		records: make(map[market.LeaseID]Record, len(records)),
+		orders:  map[market.OrderID]*orderEntry{},
+		health:  map[market.LeaseID]*leaseHealth{},
 	}
 	for _, r := range records {
 		p.records[r.Lease] = r
@@ -106,6 +117,31 @@ func New(cfg Config) (*Provider, error) {
 		return nil, fmt.Errorf("provider: records: %w", err)
 	}
 	return p, nil
+}
+
+// load reads the records. Those that cannot be read are told and named: their
+// leases are found on the market.
+func load(cfg Config) (records []Record, unreadable []string, err error) {
+	records, err = cfg.Store.Load()
+	if bad, ok := errors.AsType[*UnreadableError](err); ok {
+		cfg.Logger.Error("records cannot be read and are kept aside", "keys", bad.Keys)
+		return records, bad.Keys, nil
+	}
+	return records, nil, err
+}
+
+// loadDrain tells how the provider starts.
+func (c Config) loadDrain() (draining, error) {
+	d := draining{on: c.Drain}
+	s, ok := c.Store.(DrainStore)
+	if !ok {
+		return d, nil
+	}
+	on, notice, err := s.LoadDrain()
+	if err != nil {
+		return d, fmt.Errorf("provider: store: drain: %w", err)
+	}
+	return draining{on || c.Drain, notice}, nil
 }
 
 // promises are the reservations of records. Where a crash left two with one
@@ -145,8 +181,16 @@ func (p *Provider) Address() market.Address { return p.me }
 
 // Drain stops new bids, or with false allows them again; bids that stand and
 // leases are kept. The notice says to tenants and operators why, for example
-// "maintenance until 18:00 UTC"; it may be "".
+// "maintenance until 18:00 UTC"; it may be "". With a [DrainStore] it holds across
+// restarts.
 func (p *Provider) Drain(on bool, notice string) {
+	p.drains.Lock()
+	defer p.drains.Unlock()
+	if s, ok := p.cfg.Store.(DrainStore); ok {
+		if err := s.SaveDrain(on, notice); err != nil {
+			p.cfg.Logger.Error("draining will not outlive a restart", "on", on, "err", err)
+		}
+	}
 	p.mu.Lock()
 	p.draining = draining{on, notice}
 	p.mu.Unlock()
@@ -164,6 +208,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.runMarket(ctx) })
 	g.Go(func() error { return p.runCluster(ctx) })
+	g.Go(func() error { return p.runNodes(ctx) })
 	g.Go(func() error { return p.runClock(ctx) })
 	g.Go(func() error { return p.runMoney(ctx) })
 	g.Go(func() error { return p.runAddresses(ctx) })

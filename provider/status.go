@@ -105,30 +105,49 @@ func (p *Provider) Declined(id market.OrderID) []bidengine.Reason {
 	return nil
 }
 
-// Screen implements [gateway.Screener].
+// Screen implements [gateway.Screener]. A group that the market would refuse is
+// refused with the market's rule; more groups than a deployment may have are
+// [market.ErrInvalid].
 func (p *Provider) Screen(ctx context.Context, tenant market.Address, groups []market.GroupSpec) ([]api.Offer, error) {
 	s, err := p.snapshot(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if most := s.Params.Limits.MaxGroups; len(groups) > int(most) {
+		return nil, market.Refuse(market.ErrInvalid, "deployment-groups", "%d groups, at most %d", len(groups), most)
 	}
 	p.mu.Lock()
 	s.Inventory = p.ledger.Snapshot()
 	p.mu.Unlock()
 	offers := make([]api.Offer, len(groups))
 	for i, spec := range groups {
-		order := market.Order{State: market.OrderOpen, Spec: spec}
-		order.ID.Owner = tenant
-		s.Addresses = func() []bidengine.Reason { return p.screenAddresses(order) }
-		decision, reasons := bidengine.Decide(ctx, order, s)
-		offers[i] = api.Offer{Group: spec.Name, Bid: len(reasons) == 0}
-		if offers[i].Bid {
-			offers[i].Price = &decision.Price
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
-		for _, r := range reasons {
-			offers[i].Reasons = append(offers[i].Reasons, api.Reason{Rule: string(r.Code), Detail: r.Detail})
-		}
+		offers[i] = p.screenGroup(ctx, tenant, spec, s)
 	}
-	return offers, nil
+	return offers, ctx.Err() // a strategy that was cut off has said nothing
+}
+
+// screenGroup says what would be bid on a group.
+func (p *Provider) screenGroup(ctx context.Context, tenant market.Address, spec market.GroupSpec, s bidengine.Snapshot) api.Offer {
+	offer := api.Offer{Group: spec.Name}
+	var rule *market.RuleError
+	if errors.As(spec.Validate(s.Params.Limits), &rule) {
+		offer.Reasons = []api.Reason{{Rule: rule.Rule, Detail: rule.Detail}}
+		return offer
+	}
+	order := market.Order{State: market.OrderOpen, Spec: spec}
+	order.ID.Owner = tenant
+	s.Addresses = func() []bidengine.Reason { return p.screenAddresses(order) }
+	decision, reasons := bidengine.Decide(ctx, order, s)
+	if offer.Bid = len(reasons) == 0; offer.Bid {
+		offer.Price = &decision.Price
+	}
+	for _, r := range reasons {
+		offer.Reasons = append(offer.Reasons, api.Reason{Rule: string(r.Code), Detail: r.Detail})
+	}
+	return offer
 }
 
 // LeaseStatus implements [gateway.Backend].
@@ -145,7 +164,7 @@ func (p *Provider) LeaseStatus(ctx context.Context, id market.LeaseID) (api.Leas
 	}
 	var out api.LeaseStatus
 	if record.Revision == 0 {
-		out = api.LeaseFromDriver(id, api.PhaseAwaitingManifest, "send the manifest", driver.Status{})
+		out = p.statusWithoutManifest(ctx, id)
 	} else {
 		st, err := p.cfg.Cluster.Status(ctx, id)
 		out = leaseDocument(id, st, err)
@@ -157,6 +176,15 @@ func (p *Provider) LeaseStatus(ctx context.Context, id market.LeaseID) (api.Leas
 	}
 	out.Notice, out.Scale = h.notice, scaleDocument(record.Scaled)
 	return out, nil
+}
+
+// statusWithoutManifest answers for a lease whose manifest is not there, although
+// its workload may be.
+func (p *Provider) statusWithoutManifest(ctx context.Context, id market.LeaseID) api.LeaseStatus {
+	if st, err := p.cfg.Cluster.Status(ctx, id); err == nil {
+		return api.LeaseFromDriver(id, phaseOf(st.State), "the provider has lost the manifest: send it again", st)
+	}
+	return api.LeaseFromDriver(id, api.PhaseAwaitingManifest, "send the manifest", driver.Status{})
 }
 
 // leaseDocument tells what the cluster says, also when it says nothing.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -98,10 +99,33 @@ type Store interface {
 	Save(records ...Record) error
 	// Remove deletes a record. Absent is no error.
 	Remove(id market.LeaseID) error
-	// Load returns all records, in no particular order.
+	// Load returns all records, in no particular order. Beside those that can be
+	// read it may return an [*UnreadableError] that names the others.
 	Load() ([]Record, error)
 	// Close releases the store.
 	Close() error
+}
+
+// DrainStore is a [Store] that also remembers whether new bids are made, so that
+// maintenance outlives a restart. What [OpenStore] and [NewMemStore] return is one.
+type DrainStore interface {
+	// SaveDrain replaces what was saved before.
+	SaveDrain(on bool, notice string) error
+	// LoadDrain returns what was saved, off at first.
+	LoadDrain() (on bool, notice string, err error)
+}
+
+// UnreadableError says which records a [Store] keeps aside because they cannot be
+// read: they are neither used nor deleted. A record is dropped from there when its
+// lease ends.
+type UnreadableError struct {
+	// Keys name the records, sorted: the text of the lease, if that was not damaged.
+	Keys []string
+}
+
+// Error implements error.
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("provider: store: unreadable records: %q", e.Keys)
 }
 
 // ErrStoreLocked means that another process uses the store.
@@ -128,11 +152,12 @@ func OpenStore(dir string) (Store, error) {
 	}
 	db.MaxBatchDelay = storeGather
 	err = db.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(leaseBucket())
-		if err == nil {
-			_, err = tx.CreateBucketIfNotExists(claimBucket())
+		for _, name := range [][]byte{leaseBucket(), claimBucket(), asideBucket(), drainBucket()} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("provider: store: %s: %w", path, err), db.Close())
@@ -141,6 +166,11 @@ func OpenStore(dir string) (Store, error) {
 }
 
 func leaseBucket() []byte { return []byte("leases/v1") }
+
+// asideBucket has the records that cannot be read, as they are.
+func asideBucket() []byte { return []byte("unreadable/v1") }
+
+func drainBucket() []byte { return []byte("drain/v1") }
 
 type boltStore struct{ db *bbolt.DB }
 
@@ -162,23 +192,80 @@ func (s *boltStore) Save(records ...Record) error {
 }
 
 func (s *boltStore) Remove(id market.LeaseID) error {
-	return s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(leaseBucket()).Delete([]byte(id.String())) })
+	key := []byte(id.String())
+	return s.db.Batch(func(tx *bbolt.Tx) error {
+		return errors.Join(tx.Bucket(leaseBucket()).Delete(key), tx.Bucket(asideBucket()).Delete(key))
+	})
 }
 
-// Load skips nothing: a record that cannot be read is an error that names it.
+// Load puts aside what cannot be read.
 func (s *boltStore) Load() ([]Record, error) {
 	var out []Record
-	err := s.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(leaseBucket()).ForEach(func(k, v []byte) error {
-			var r Record
-			if err := json.Unmarshal(v, &r); err != nil {
-				return fmt.Errorf("provider: store: record %s: %w", k, err)
-			}
-			out = append(out, r)
-			return nil
-		})
+	var aside []string
+	err := s.db.Update(func(tx *bbolt.Tx) (err error) {
+		out, err = readRecords(tx)
+		if err == nil {
+			err = tx.Bucket(asideBucket()).ForEach(func(k, _ []byte) error {
+				aside = append(aside, string(k))
+				return nil
+			})
+		}
+		return err
 	})
+	if err != nil {
+		return nil, fmt.Errorf("provider: store: %w", err)
+	}
+	if len(aside) > 0 {
+		return out, &UnreadableError{aside}
+	}
+	return out, nil
+}
+
+// readRecords returns the records that can be read and moves the others.
+func readRecords(tx *bbolt.Tx) ([]Record, error) {
+	var out []Record
+	bad := map[string][]byte{}
+	err := tx.Bucket(leaseBucket()).ForEach(func(k, v []byte) error {
+		var r Record
+		if json.Unmarshal(v, &r) != nil || r.Lease.String() != string(k) {
+			bad[string(k)] = slices.Clone(v)
+			return nil
+		}
+		out = append(out, r)
+		return nil
+	})
+	for k, v := range bad {
+		err = errors.Join(err, tx.Bucket(asideBucket()).Put([]byte(k), v), tx.Bucket(leaseBucket()).Delete([]byte(k)))
+	}
 	return out, err
+}
+
+var (
+	_ DrainStore = (*boltStore)(nil)
+	_ DrainStore = (*memStore)(nil)
+)
+
+// drainKey has the notice while the provider drains, and nothing else.
+func drainKey() []byte { return []byte("notice") }
+
+// SaveDrain implements [DrainStore].
+func (s *boltStore) SaveDrain(on bool, notice string) error {
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		if !on {
+			return tx.Bucket(drainBucket()).Delete(drainKey())
+		}
+		return tx.Bucket(drainBucket()).Put(drainKey(), []byte(notice))
+	})
+}
+
+// LoadDrain implements [DrainStore].
+func (s *boltStore) LoadDrain() (on bool, notice string, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		v := tx.Bucket(drainBucket()).Get(drainKey())
+		on, notice = v != nil, string(v)
+		return nil
+	})
+	return on, notice, err
 }
 
 func (s *boltStore) Close() error { return s.db.Close() }
@@ -193,6 +280,7 @@ type memStore struct {
 	mu      sync.Mutex // guards all below
 	records map[market.LeaseID]Record
 	claims  map[netip.Addr]iplease.Record
+	drain   draining
 }
 
 var _ Store = (*memStore)(nil)
@@ -224,3 +312,18 @@ func (s *memStore) Load() ([]Record, error) {
 }
 
 func (s *memStore) Close() error { return nil }
+
+// SaveDrain implements [DrainStore].
+func (s *memStore) SaveDrain(on bool, notice string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drain = draining{on, notice}
+	return nil
+}
+
+// LoadDrain implements [DrainStore].
+func (s *memStore) LoadDrain() (on bool, notice string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.drain.on, s.drain.notice, nil
+}

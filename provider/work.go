@@ -37,6 +37,35 @@ func (p *Provider) runCluster(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// runNodes reads the nodes when the cluster says that they may be others. News that
+// come while they are read are one.
+func (p *Provider) runNodes(ctx context.Context) error {
+	w, ok := p.cfg.Cluster.(driver.NodeWatcher)
+	if !ok {
+		return nil
+	}
+	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+		for _, err := range w.WatchNodes(ctx) {
+			if errors.Is(err, errors.ErrUnsupported) {
+				return nil
+			}
+			if err == nil {
+				err = p.refreshNodes(ctx)
+			}
+			if err != nil {
+				p.cfg.Logger.Warn("the cluster's nodes cannot be followed at the moment", "err", err)
+				break
+			}
+			wait = firstRetry
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	return ctx.Err()
+}
+
 // runClock does what is due by time alone.
 func (p *Provider) runClock(ctx context.Context) error {
 	nodes, all := time.NewTicker(p.cfg.InventoryEvery), time.NewTicker(p.cfg.ResyncEvery)
@@ -87,6 +116,8 @@ func (p *Provider) runWorker(ctx context.Context, q *queue) error {
 
 // refreshNodes reads the cluster's nodes into the ledger.
 func (p *Provider) refreshNodes(ctx context.Context) error {
+	p.reading.Lock()
+	defer p.reading.Unlock()
 	nodes, err := p.cfg.Cluster.Nodes(ctx)
 	if err != nil {
 		return err

@@ -75,7 +75,7 @@ func (p pricing) strategy(denoms []string) (pricer bidengine.Pricer, err error) 
 	}
 	if p.SpreadPercent > 0 {
 		rng := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
-		pricer = bidengine.NewBetween(pricer, bidengine.Percent(pricer, 100+p.SpreadPercent), rng)
+		pricer = bidengine.NewSpread(pricer, p.SpreadPercent, rng)
 	}
 	return bidengine.Tenants{Pricer: pricer, Deny: set(p.Deny), Allow: set(p.Allow), Percent: p.Percent}, nil
 }

@@ -16,17 +16,15 @@ import (
 // it with [NewBetween].
 type Between struct {
 	low, high Pricer
-
-	mu  sync.Mutex // guards rng
-	rng *rand.Rand
+	source    source
 }
 
 var _ Pricer = (*Between)(nil)
 
-// NewBetween makes a band. The same source gives the same prices for the same
+// NewBetween makes a band; both strategies are asked for each price. The same source gives the same prices for the same
 // requests in the same order; it is used by the Between alone from now on.
 func NewBetween(low, high Pricer, rng *rand.Rand) *Between {
-	return &Between{low: low, high: high, rng: rng}
+	return &Between{low: low, high: high, source: source{rng: rng}}
 }
 
 // Price implements [Pricer]. A band whose lower end is above its upper end is an
@@ -40,11 +38,53 @@ func (b *Between) Price(ctx context.Context, r Request) (market.Decimal, error) 
 	if err != nil {
 		return market.Decimal{}, err
 	}
+	return b.source.within(low, high, r.Ceiling)
+}
+
+// Spread asks up to so much more than another strategy does, at random, but not
+// more than the tenant pays as long as that strategy's price allows it. The
+// strategy is asked once per request. Make it with [NewSpread].
+type Spread struct {
+	pricer  Pricer
+	percent uint32
+	source  source
+}
+
+var _ Pricer = (*Spread)(nil)
+
+// NewSpread makes a spread of at most so many percent. The same source gives the
+// same prices for the same requests in the same order; it is used by the Spread
+// alone from now on.
+func NewSpread(p Pricer, percent uint32, rng *rand.Rand) *Spread {
+	return &Spread{pricer: p, percent: percent, source: source{rng: rng}}
+}
+
+// Price implements [Pricer].
+func (s *Spread) Price(ctx context.Context, r Request) (market.Decimal, error) {
+	low, err := s.pricer.Price(ctx, r)
+	if err != nil {
+		return market.Decimal{}, err
+	}
+	high, err := portion(low, 100+uint64(s.percent), 100)
+	if err != nil {
+		return market.Decimal{}, err
+	}
+	return s.source.within(low, high, r.Ceiling)
+}
+
+// source draws numbers. Safe for concurrent use.
+type source struct {
+	mu  sync.Mutex // guards rng
+	rng *rand.Rand
+}
+
+// within draws a price from low to high, or to the ceiling if that lies between.
+func (b *source) within(low, high, ceiling market.Decimal) (market.Decimal, error) {
 	if low.Cmp(high) > 0 {
 		return market.Decimal{}, fmt.Errorf("bidengine: the band begins at %s and ends at %s", low, high)
 	}
-	if high.Cmp(r.Ceiling) > 0 && low.Cmp(r.Ceiling) <= 0 {
-		high = r.Ceiling
+	if high.Cmp(ceiling) > 0 && low.Cmp(ceiling) <= 0 {
+		high = ceiling
 	}
 	raw := b.draw(new(big.Int).Sub(high.Raw(), low.Raw()))
 	out, ok := market.DecimalFromRaw(raw.Add(raw, low.Raw()))
@@ -55,7 +95,7 @@ func (b *Between) Price(ctx context.Context, r Request) (market.Decimal, error) 
 }
 
 // draw returns a number from 0 to most, each as likely as the others.
-func (b *Between) draw(most *big.Int) *big.Int {
+func (b *source) draw(most *big.Int) *big.Int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	limit := new(big.Int).Add(most, big.NewInt(1))

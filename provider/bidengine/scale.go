@@ -37,7 +37,8 @@ type Rates struct {
 	// "vendor", or "" for every other card; names in lower case. A card without a
 	// rate is not bid on.
 	GPUPerCard map[string]market.Decimal `json:"gpu_per_card"`
-	// PerEndpoint is for each shared HTTP name and each forwarded port.
+	// PerEndpoint is for each shared HTTP name and each forwarded port, leased
+	// ports aside.
 	PerEndpoint market.Decimal `json:"per_endpoint"`
 	// PerLeasedIP is for each leased address (the claim), however many ports of it
 	// are used and however many services share it.
@@ -50,7 +51,7 @@ type Rates struct {
 //	                 + (memory + RAM volumes) in Mi × MemoryPerMi
 //	                 + Σ other volumes: Mi × StoragePerMi[class] )
 //	+ Σ cards of the placement: GPUPerCard[card]
-//	+ (shared HTTP and random-port endpoints of all units) × PerEndpoint
+//	+ Σ units: [Entrances] × PerEndpoint
 //	+ (distinct leased addresses) × PerLeasedIP
 //
 // Sizes are exact to the byte. The sum is exact and then rounded up once, to 18
@@ -134,16 +135,28 @@ func (s *scaleSum) unit(u market.ResourceUnit) error {
 
 // endpoints adds the unit's endpoints and returns ips with its leased addresses.
 func (s *scaleSum) endpoints(u market.ResourceUnit, ips []uint32) []uint32 {
-	var shared uint64
 	for _, e := range u.Endpoints {
 		if e.Kind == market.EndpointLeasedIP {
 			ips = append(ips, e.SequenceNumber)
-		} else {
-			shared++
 		}
 	}
-	s.add(s.rates.PerEndpoint, shared)
+	s.add(s.rates.PerEndpoint, uint64(Entrances(u)))
 	return ips
+}
+
+// Entrances counts the ways into a unit other than ports of leased addresses:
+// shared HTTP names and forwarded ports. A leased port stands in an order as two
+// endpoints, the address and the port as it would be without one; neither counts.
+func Entrances(u market.ResourceUnit) int {
+	var leased, other int
+	for _, e := range u.Endpoints {
+		if e.Kind == market.EndpointLeasedIP {
+			leased++
+		} else {
+			other++
+		}
+	}
+	return max(0, other-leased)
 }
 
 // card adds the rate of the most exact key that names the card.

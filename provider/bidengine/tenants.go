@@ -60,8 +60,7 @@ func portion(d market.Decimal, n, of uint64) (market.Decimal, error) {
 }
 
 // Percent asks a part or a multiple of what another strategy asks, in whole
-// percent above 0, rounded up to 18 decimals. With [NewBetween] it makes a band
-// around a price.
+// percent above 0, rounded up to 18 decimals.
 func Percent(p Pricer, percent uint32) Pricer {
 	return PricerFunc(func(ctx context.Context, r Request) (market.Decimal, error) {
 		price, err := p.Price(ctx, r)

@@ -39,11 +39,10 @@ func priceUnits(ctx context.Context, r Request, p Pricer) ([]market.UnitPrice, [
 }
 
 // alone is the request for one unit, and the ceiling for one replica of it.
-// Addresses that are charged already are left out, and those of the unit noted.
+// Ports of addresses that are charged already are left out, and the addresses of
+// the unit noted.
 func alone(r Request, u market.ResourceUnit, charged map[uint32]bool) (Request, market.Price, error) {
-	u.Endpoints = slices.DeleteFunc(slices.Clone(u.Endpoints), func(e market.Endpoint) bool {
-		return e.Kind == market.EndpointLeasedIP && charged[e.SequenceNumber]
-	})
+	u.Endpoints = withoutCharged(u.Endpoints, charged)
 	for _, e := range u.Endpoints {
 		if e.Kind == market.EndpointLeasedIP {
 			charged[e.SequenceNumber] = true
@@ -57,4 +56,24 @@ func alone(r Request, u market.ResourceUnit, charged map[uint32]bool) (Request, 
 		slices.Clone(r.Placement.Assignments), func(a inventory.Assignment) bool { return a.Unit != u.ID },
 	)}
 	return r, market.Price{Denom: r.Denom, AmountPerBlock: u.Price.AmountPerBlock}, err
+}
+
+// withoutCharged leaves out the ports of charged addresses, with the endpoint that
+// stands beside each of them.
+func withoutCharged(list []market.Endpoint, charged map[uint32]bool) []market.Endpoint {
+	gone := 0
+	out := slices.DeleteFunc(slices.Clone(list), func(e market.Endpoint) bool {
+		leased := e.Kind == market.EndpointLeasedIP && charged[e.SequenceNumber]
+		if leased {
+			gone++
+		}
+		return leased
+	})
+	return slices.DeleteFunc(out, func(e market.Endpoint) bool {
+		beside := e.Kind != market.EndpointLeasedIP && gone > 0
+		if beside {
+			gone--
+		}
+		return beside
+	})
 }

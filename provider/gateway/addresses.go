@@ -37,11 +37,11 @@ type AddressKeeper interface {
 func addressRoutes(lease string) []Route {
 	const one = "/ips/{endpoint}"
 	return []Route{
-		{Method: http.MethodPost, Pattern: lease + "/endpoints", Scope: api.ScopeIPMigrate, in: doc[api.EndpointMigration](), out: doc[api.EndpointMigrationResult](), serve: (*Gateway).migrateEndpoints},
+		{Method: http.MethodPost, Pattern: lease + "/endpoints", Scope: api.ScopeIPMigrate, in: doc[api.EndpointMigration](), limit: MaxMigration, out: doc[api.EndpointMigrationResult](), serve: (*Gateway).migrateEndpoints},
 		{Method: http.MethodGet, Pattern: "/ips", Scope: api.ScopeStatus, out: doc[api.HeldIPs](), serve: (*Gateway).heldIPs},
 		{Method: http.MethodPost, Pattern: one + "/park", Scope: api.ScopeIPMigrate, out: doc[api.HeldIP](), serve: (*Gateway).parkIP},
 		{Method: http.MethodPost, Pattern: one + "/release", Scope: api.ScopeIPMigrate, out: doc[api.HeldIP](), serve: (*Gateway).releaseIP},
-		{Method: http.MethodPut, Pattern: one + "/sources", Scope: api.ScopeIPMigrate, in: doc[api.SourceLimit](), serve: (*Gateway).limitSources},
+		{Method: http.MethodPut, Pattern: one + "/sources", Scope: api.ScopeIPMigrate, in: doc[api.SourceLimit](), limit: MaxMigration, serve: (*Gateway).limitSources},
 	}
 }
 
@@ -51,7 +51,7 @@ func (g *Gateway) migrateEndpoints(w http.ResponseWriter, q *query) error {
 		return fmt.Errorf("gateway: migration of endpoints: %w", errors.ErrUnsupported)
 	}
 	var in api.EndpointMigration
-	if err := readJSON(http.MaxBytesReader(w, q.Body, MaxMigration), &in); err != nil {
+	if err := readJSON(q.Body, &in); err != nil {
 		return err
 	}
 	if len(in.Endpoints) == 0 || len(in.Endpoints) > api.MaxEndpoints {
@@ -144,7 +144,7 @@ func (g *Gateway) limitSources(w http.ResponseWriter, q *query) error {
 		return err
 	}
 	var in api.SourceLimit
-	if err := readJSON(http.MaxBytesReader(w, q.Body, MaxMigration), &in); err != nil {
+	if err := readJSON(q.Body, &in); err != nil {
 		return err
 	}
 	if err := b.LimitSources(q.Context(), q.principal.tenant, q.PathValue("endpoint"), in); err != nil {

@@ -62,8 +62,12 @@ type Limits struct {
 	// default [DefaultRecheck].
 	Recheck time.Duration
 	// Requests bounds the requests that are worked on at a time, without streams;
-	// default [DefaultRequests].
+	// default [DefaultRequests]. Requests whose body is being read, and those to
+	// public routes, are as many again each.
 	Requests int
+	// RequestsPerTenant is how many of each may be of one tenant (of one network
+	// address, for public routes); default a quarter of Requests.
+	RequestsPerTenant int
 	// TenantRate is how many requests a tenant may make per second, TenantBurst how
 	// many at once; defaults [DefaultTenantRate] and [DefaultTenantBurst].
 	TenantRate, TenantBurst int
@@ -137,6 +141,7 @@ func (l Limits) withDefaults() Limits {
 	orTime(&l.StreamGrace, DefaultStreamGrace)
 	orTime(&l.Recheck, DefaultRecheck)
 	or(&l.Requests, DefaultRequests)
+	or(&l.RequestsPerTenant, max(1, l.Requests/4))
 	or(&l.TenantRate, DefaultTenantRate)
 	or(&l.TenantBurst, DefaultTenantBurst)
 	or(&l.AnonymousRate, DefaultAnonymousRate)
@@ -147,7 +152,7 @@ func (l Limits) withDefaults() Limits {
 }
 
 func (l Limits) validate() error {
-	least := min(l.StreamsPerTenant, l.Streams, l.Requests, l.TenantRate, l.TenantBurst,
+	least := min(l.StreamsPerTenant, l.Streams, l.Requests, l.RequestsPerTenant, l.TenantRate, l.TenantBurst,
 		l.AnonymousRate, l.AnonymousBurst, l.Connections, l.ConnectionsPerAddress)
 	if least < 0 || min(l.StreamAge, l.StreamGrace, l.Recheck) < 0 {
 		return fmt.Errorf("gateway: limits: %w: none may be negative", market.ErrInvalid)

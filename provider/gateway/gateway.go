@@ -26,8 +26,10 @@ type Gateway struct {
 	mux       *http.ServeMux
 	tenants   *limiter
 	anonymous *limiter
-	requests  chan struct{} // a token per request that is worked on
-	sessions  *sessions
+	// bodies, work and public count the requests whose body is being read, those
+	// that are worked on for tenants, and those of anybody.
+	bodies, work, public *slots
+	sessions             *sessions
 
 	base   context.Context //nolint:containedctx // the life of the gateway's own goroutines
 	cancel context.CancelCauseFunc
@@ -46,7 +48,9 @@ func New(cfg Config) (*Gateway, error) {
 		cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(),
 		tenants:   newLimiter(cfg.Limits.TenantRate, cfg.Limits.TenantBurst),
 		anonymous: newLimiter(cfg.Limits.AnonymousRate, cfg.Limits.AnonymousBurst),
-		requests:  make(chan struct{}, cfg.Limits.Requests),
+		bodies:    newSlots(cfg.Limits.Requests, cfg.Limits.RequestsPerTenant),
+		work:      newSlots(cfg.Limits.Requests, cfg.Limits.RequestsPerTenant),
+		public:    newSlots(cfg.Limits.Requests, cfg.Limits.RequestsPerTenant),
 		sessions:  newSessions(cfg.Limits.Streams, cfg.Limits.StreamsPerTenant),
 	}
 	if g.log == nil {

@@ -41,12 +41,9 @@ func (g *Gateway) openAPI(w http.ResponseWriter, q *query) error {
 }
 
 func (g *Gateway) putManifest(w http.ResponseWriter, q *query) error {
-	m, err := manifest.Read(http.MaxBytesReader(w, q.Body, MaxManifest))
-	switch {
-	case errors.Is(err, market.ErrInvalid):
+	m, err := manifest.Read(q.Body)
+	if err != nil {
 		return fmt.Errorf("%w: %w", api.ErrMalformed, err)
-	case err != nil:
-		return unread(err)
 	}
 	if err := g.cfg.Backend.PutManifest(q.Context(), q.deployment, m); err != nil {
 		return err
@@ -123,7 +120,7 @@ func (g *Gateway) screen(w http.ResponseWriter, q *query) error {
 		return fmt.Errorf("gateway: bid screening: %w", errors.ErrUnsupported)
 	}
 	var in api.Screening
-	if err := readJSON(http.MaxBytesReader(w, q.Body, MaxScreening), &in); err != nil {
+	if err := readJSON(q.Body, &in); err != nil {
 		return err
 	}
 	offers, err := s.Screen(q.Context(), q.principal.tenant, in.Groups)
@@ -176,7 +173,7 @@ func (g *Gateway) migrateHostnames(w http.ResponseWriter, q *query) error {
 		return fmt.Errorf("gateway: migration of host names: %w", errors.ErrUnsupported)
 	}
 	var in api.HostnameMigration
-	if err := readJSON(http.MaxBytesReader(w, q.Body, MaxMigration), &in); err != nil {
+	if err := readJSON(q.Body, &in); err != nil {
 		return err
 	}
 	if len(in.Hostnames) == 0 || len(in.Hostnames) > api.MaxHostnames {

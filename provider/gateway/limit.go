@@ -87,19 +87,50 @@ func addressKey(remote string) string {
 	return addr.String()
 }
 
-// limitListener closes connections that pass a bound at once, so that those who
-// hold many do not keep others from being accepted.
-type limitListener struct {
-	net.Listener
-	total, perAddress int
+// slots bounds what goes on at a time, in all and per caller, so that none can
+// take the place of the others. Safe for concurrent use.
+type slots struct {
+	total, each int
 
-	mu   sync.Mutex
+	mu   sync.Mutex // guards all below
 	open int
 	by   map[string]int
 }
 
+func newSlots(total, each int) *slots {
+	return &slots{total: total, each: each, by: map[string]int{}}
+}
+
+// enter takes a slot and reports whether there was one. Call leave after.
+func (s *slots) enter(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open >= s.total || s.by[key] >= s.each {
+		return false
+	}
+	s.open++
+	s.by[key]++
+	return true
+}
+
+func (s *slots) leave(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	if s.by[key]--; s.by[key] == 0 {
+		delete(s.by, key)
+	}
+}
+
+// limitListener closes connections that pass a bound at once, so that those who
+// hold many do not keep others from being accepted.
+type limitListener struct {
+	net.Listener
+	slots *slots
+}
+
 func newLimitListener(l net.Listener, limits Limits) *limitListener {
-	return &limitListener{Listener: l, total: limits.Connections, perAddress: limits.ConnectionsPerAddress, by: map[string]int{}}
+	return &limitListener{l, newSlots(limits.Connections, limits.ConnectionsPerAddress)}
 }
 
 // Accept implements [net.Listener].
@@ -110,30 +141,10 @@ func (l *limitListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		key := addressKey(c.RemoteAddr().String())
-		if l.enter(key) {
-			return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(key) })}, nil
+		if l.slots.enter(key) {
+			return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { l.slots.leave(key) })}, nil
 		}
 		_ = c.Close() // refused: nothing to tell
-	}
-}
-
-func (l *limitListener) enter(key string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open >= l.total || l.by[key] >= l.perAddress {
-		return false
-	}
-	l.open++
-	l.by[key]++
-	return true
-}
-
-func (l *limitListener) leave(key string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open--
-	if l.by[key]--; l.by[key] == 0 {
-		delete(l.by, key)
 	}
 }
 

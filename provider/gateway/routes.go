@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -32,8 +34,10 @@ type Route struct {
 	// Stream marks routes that may go on for long.
 	Stream bool
 
-	// in and out are the types of the documents taken and given, nil for none.
+	// in and out are the types of the documents taken and given, nil for none; a
+	// document taken has at most limit bytes.
 	in, out reflect.Type
+	limit   int64
 	serve   func(g *Gateway, w http.ResponseWriter, q *query) error
 }
 
@@ -49,13 +53,13 @@ func Routes() []Route {
 		{Method: http.MethodGet, Pattern: "/address", Scope: api.ScopePublic, out: doc[api.Address](), serve: (*Gateway).address},
 		{Method: http.MethodGet, Pattern: "/status", Scope: api.ScopePublic, out: doc[api.ProviderStatus](), serve: (*Gateway).status},
 		{Method: http.MethodGet, Pattern: "/openapi.json", Scope: api.ScopePublic, out: doc[map[string]string](), serve: (*Gateway).openAPI},
-		{Method: http.MethodPost, Pattern: "/screening", Scope: api.ScopeAny, in: doc[api.Screening](), out: doc[api.ScreeningResult](), serve: (*Gateway).screen},
-		{Method: http.MethodPut, Pattern: manifests, Scope: api.ScopeSendManifest, in: doc[manifest.Manifest](), serve: (*Gateway).putManifest},
+		{Method: http.MethodPost, Pattern: "/screening", Scope: api.ScopeAny, in: doc[api.Screening](), limit: MaxScreening, out: doc[api.ScreeningResult](), serve: (*Gateway).screen},
+		{Method: http.MethodPut, Pattern: manifests, Scope: api.ScopeSendManifest, in: doc[manifest.Manifest](), limit: MaxManifest, serve: (*Gateway).putManifest},
 		{Method: http.MethodGet, Pattern: manifests, Scope: api.ScopeGetManifest, out: doc[manifest.Manifest](), serve: (*Gateway).getManifest},
 		{Method: http.MethodGet, Pattern: lease + "/status", Scope: api.ScopeStatus, out: doc[api.LeaseStatus](), serve: (*Gateway).leaseStatus},
 		{Method: http.MethodGet, Pattern: lease + "/service/{service}/status", Scope: api.ScopeStatus, out: doc[api.ServiceStatus](), serve: (*Gateway).serviceStatus},
 		{Method: http.MethodPost, Pattern: lease + "/service/{service}/restart", Scope: api.ScopeRestart, serve: (*Gateway).restart},
-		{Method: http.MethodPost, Pattern: lease + "/hostnames", Scope: api.ScopeHostnameMigrate, in: doc[api.HostnameMigration](), out: doc[api.HostnameMigrationResult](), serve: (*Gateway).migrateHostnames},
+		{Method: http.MethodPost, Pattern: lease + "/hostnames", Scope: api.ScopeHostnameMigrate, in: doc[api.HostnameMigration](), limit: MaxMigration, out: doc[api.HostnameMigrationResult](), serve: (*Gateway).migrateHostnames},
 		{Method: http.MethodGet, Pattern: lease + "/logs", Scope: api.ScopeLogs, Stream: true, Query: append(lines, resume...), out: doc[api.LogLine](), serve: (*Gateway).logs},
 		{Method: http.MethodGet, Pattern: lease + "/events", Scope: api.ScopeEvents, Stream: true, Query: resume, out: doc[api.Event](), serve: (*Gateway).events},
 		{Method: http.MethodGet, Pattern: lease + "/shell", Scope: api.ScopeShell, Stream: true, Query: append(command, resume...), out: doc[stream.ResultBody](), serve: (*Gateway).shell},
@@ -147,16 +151,40 @@ func (g *Gateway) handle(rt Route, w http.ResponseWriter, r *http.Request) error
 		deadlines(w, 0)
 		return rt.serve(g, w, q)
 	}
-	select {
-	case g.requests <- struct{}{}:
-		defer func() { <-g.requests }()
-	default:
-		return tooMany("too many requests at the moment")
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), RequestTimeout)
 	defer cancel()
 	q.Request = r.WithContext(ctx)
+	if err := g.readBody(rt, w, q); err != nil {
+		return err
+	}
+	pool, key := g.work, string(p.tenant)
+	if rt.Scope == api.ScopePublic {
+		pool, key = g.public, addressKey(r.RemoteAddr)
+	}
+	if !pool.enter(key) {
+		return tooMany("too many requests at the moment")
+	}
+	defer pool.leave(key)
 	return rt.serve(g, w, q)
+}
+
+// readBody has the document of a request in memory, so that a sender who is slow
+// keeps nobody from being served.
+func (g *Gateway) readBody(rt Route, w http.ResponseWriter, q *query) error {
+	if rt.in == nil {
+		return nil
+	}
+	key := string(q.principal.tenant)
+	if !g.bodies.enter(key) {
+		return tooMany("too many requests at the moment")
+	}
+	defer g.bodies.leave(key)
+	body, err := io.ReadAll(http.MaxBytesReader(w, q.Body, rt.limit))
+	if err != nil {
+		return unread(err)
+	}
+	q.Body = io.NopCloser(bytes.NewReader(body))
+	return nil
 }
 
 // admit finds out who asks and whether they ask too often. What proves nobody

@@ -186,10 +186,9 @@ func ask(r bidengine.Request) Question {
 		for _, e := range u.Endpoints {
 			if e.Kind == market.EndpointLeasedIP {
 				ips[e.SequenceNumber] = true
-			} else {
-				q.Endpoints++
 			}
 		}
+		q.Endpoints += bidengine.Entrances(u)
 	}
 	q.LeasedIPs = len(ips)
 	return q

@@ -47,7 +47,9 @@ func request() bidengine.Request {
 	r.Order.ID.Owner = "tenant"
 	r.Order.Spec = market.GroupSpec{Name: "g", Units: []market.ResourceUnit{{
 		Resources: market.Resources{ID: 1, CPU: market.CPU{MilliCores: 1500}, Endpoints: []market.Endpoint{
-			{Kind: market.EndpointSharedHTTP}, {Kind: market.EndpointLeasedIP, SequenceNumber: 1}, {Kind: market.EndpointLeasedIP, SequenceNumber: 1},
+			{Kind: market.EndpointSharedHTTP},
+			{Kind: market.EndpointRandomPort}, {Kind: market.EndpointLeasedIP, SequenceNumber: 1},
+			{Kind: market.EndpointRandomPort}, {Kind: market.EndpointLeasedIP, SequenceNumber: 1},
 		}},
 		Count: 2,
 	}}}
