@@ -124,24 +124,20 @@ func suggestProtocol(s string) string {
 }
 
 func (c *checker) httpOptions(e *Expose, path func(string) string) {
-	o := &e.HTTPOptions
-	limit := func(key string, value, most uint32, unit string) {
-		if value <= most {
-			return
+	o := manifest.HTTPOptions(e.HTTPOptions)
+	for _, l := range o.Limits() {
+		if l.Value <= l.Most {
+			continue
 		}
 		c.add(problem{
-			rule: ruleHTTPOptionRange, pos: c.posIn(e.node, "http_options", key, e.Pos), path: path("http_options") + "." + key,
-			msg: fmt.Sprintf("%d %s is too much", value, unit), allowed: rangeText(0, uint64(most)),
+			rule: ruleHTTPOptionRange, pos: c.posIn(e.node, "http_options", l.Option, e.Pos), path: path("http_options") + "." + l.Option,
+			msg: fmt.Sprintf("%d %s is too much", l.Value, l.Unit), allowed: rangeText(0, uint64(l.Most)),
 		})
 	}
-	limit("max_body_size", o.MaxBodySize, MaxBodySize, "bytes")
-	limit("read_timeout", o.ReadTimeout, MaxReadTimeout, "ms")
-	limit("send_timeout", o.SendTimeout, MaxSendTimeout, "ms")
-	limit("proxy_buffer_size", o.ProxyBufferSize, MaxProxyBufferSize, "bytes")
 	for _, name := range o.NextCases {
 		p := problem{pos: c.posIn(e.node, "http_options", "next_cases", e.Pos), path: path("http_options") + ".next_cases"}
 		switch {
-		case name == "off" && len(o.NextCases) != 1:
+		case name == manifest.NextCaseOff && len(o.NextCases) != 1:
 			p.rule, p.msg = ruleHTTPNextCaseOff, "off stands alone"
 		case !isWord(name, nextCaseNames):
 			p.rule, p.msg = ruleHTTPNextCase, "unknown case "+quote(name)

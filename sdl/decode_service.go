@@ -1,5 +1,7 @@
 package sdl
 
+import "github.com/moorage-dev/moorage/sdl/manifest"
+
 // The keys of each mapping of the grammar, parted by spaces. The decoder, the
 // suggestions and the JSON Schema all use these.
 const (
@@ -36,7 +38,7 @@ const (
 // The values of enumerations, parted by spaces.
 const (
 	protocolNames   = "tcp udp"
-	nextCaseNames   = "error timeout 403 404 429 500 502 503 504 off"
+	nextCaseNames   = manifest.NextCases
 	teeNames        = "cpu cpu-gpu"
 	permissionNames = "deployment logs events"
 	gpuInterfaces   = "pcie sxm"

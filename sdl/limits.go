@@ -1,5 +1,7 @@
 package sdl
 
+import "github.com/moorage-dev/moorage/sdl/manifest"
+
 // Bounds on a document. They hold before anything is believed about it, so that
 // no input makes the compiler use unreasonable time or memory. The time to
 // compile grows linearly with the document up to each of them.
@@ -53,13 +55,14 @@ const (
 )
 
 // Defaults and ranges of HTTP options: sizes in bytes, times in milliseconds.
+// The ranges are those of the manifest.
 const (
 	DefaultBodySize    = 1 << 20
-	MaxBodySize        = 100 << 20
+	MaxBodySize        = manifest.MaxBodySize
 	DefaultReadTimeout = 60_000
-	MaxReadTimeout     = 60_000
+	MaxReadTimeout     = manifest.MaxReadTimeout
 	DefaultSendTimeout = 60_000
-	MaxSendTimeout     = 60_000
+	MaxSendTimeout     = manifest.MaxSendTimeout
 	DefaultNextTries   = 3
-	MaxProxyBufferSize = 1 << 20
+	MaxProxyBufferSize = manifest.MaxProxyBufferSize
 )

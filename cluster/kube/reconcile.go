@@ -247,17 +247,18 @@ func compare(o render.Object, live metav1.Object) (diff.Result, error) {
 		return diff.Result{}, err
 	}
 	if u, ok := live.(*unstructured.Unstructured); ok {
-		return diff.Compare(want, u.Object), nil
+		return diff.Compare(want, u.Object, shapeOf(o.Kind)), nil
 	}
 	have, err := runtime.DefaultUnstructuredConverter.ToUnstructured(live)
 	if err != nil {
 		return diff.Result{}, fmt.Errorf("kube: %w", err)
 	}
-	return diff.Compare(want, have), nil
+	return diff.Compare(want, have, shapeOf(o.Kind)), nil
 }
 
 // wanted is the rendered object as the cache has it: objects of the cache do not
-// say their type, and Secrets have a digest for their data.
+// say their type, Secrets have a digest for their data, and the account of a pod
+// stands under its former name too.
 func wanted(o render.Object) (map[string]any, error) {
 	var want map[string]any
 	if err := json.Unmarshal(o.Body, &want); err != nil {
@@ -272,6 +273,11 @@ func wanted(o render.Object) (map[string]any, error) {
 		}
 		delete(want, "data")
 		if err := unstructured.SetNestedField(want, dataDigest(s.Data), "metadata", "annotations", dataAnnotation); err != nil {
+			return nil, fmt.Errorf("kube: %w", err)
+		}
+	}
+	if account, ok, _ := unstructured.NestedString(want, "spec", "template", "spec", "serviceAccountName"); ok { //nolint:errcheck // rendered here
+		if err := unstructured.SetNestedField(want, account, "spec", "template", "spec", "serviceAccount"); err != nil {
 			return nil, fmt.Errorf("kube: %w", err)
 		}
 	}
@@ -302,8 +308,8 @@ func (d *Driver) resource(o render.Object) dynamic.ResourceInterface {
 	return r.Namespace(o.Namespace)
 }
 
-// write applies an object, and takes out of lists what others have put in. What
-// cannot be changed is made anew.
+// write applies an object, and takes out what others have put in. What cannot be
+// changed is made anew.
 func (d *Driver) write(ctx context.Context, rec *record, o render.Object, live metav1.Object) error {
 	if err := d.prepare(ctx, rec, o, live); err != nil {
 		return err
@@ -318,11 +324,11 @@ func (d *Driver) write(ctx context.Context, rec *record, o render.Object, live m
 	if err != nil {
 		return explain("write "+o.String(), err)
 	}
-	var want map[string]any
-	if err := json.Unmarshal(o.Body, &want); err != nil {
-		return fmt.Errorf("kube: %w", err)
+	want, err := wanted(o)
+	if err != nil {
+		return err
 	}
-	if extra := diff.Compare(want, got.Object).Extra; len(extra) > 0 {
+	if extra := diff.Compare(want, got.Object, shapeOf(o.Kind)).Extra; len(extra) > 0 {
 		if got, err = d.takeOut(ctx, o, got.GetResourceVersion(), extra); err != nil {
 			return explain("mend "+o.String(), err)
 		}
@@ -337,7 +343,7 @@ func (d *Driver) patch(ctx context.Context, o render.Object) (*unstructured.Unst
 	})
 }
 
-// takeOut removes items of lists, if the object is still as it was seen.
+// takeOut removes items and fields, if the object is still as it was seen.
 func (d *Driver) takeOut(ctx context.Context, o render.Object, version string, extra []string) (*unstructured.Unstructured, error) {
 	type operation struct {
 		Op    string `json:"op"`

@@ -29,6 +29,8 @@ const (
 	IngressPrefix = "moorage-in-"
 	// ControlPlanePrefix and the service's name: that it may reach the API servers.
 	ControlPlanePrefix = "moorage-api-"
+	// HelperPrefix and the helper's name: that the router may reach it.
+	HelperPrefix = "moorage-help-"
 )
 
 // Options say what the objects are called and who is who in the cluster.
@@ -42,6 +44,12 @@ type Options struct {
 	// Routers are the pods of the HTTP router. None: no pod is, as with a router that
 	// is no pod or that lives in the host network.
 	Routers []Peer
+	// RouterNodes are the addresses of nodes on which a router lives in the host
+	// network: from them it reaches pods of other nodes. Whatever else is on these
+	// nodes may then use the router's ports too.
+	RouterNodes []netip.Prefix
+	// Helpers are pods in the lease's namespace that are not the lease's.
+	Helpers []Helper
 	// Resolvers are the pods of the cluster's name servers; nil is those labelled
 	// k8s-app=kube-dns in kube-system. Name servers at fixed addresses are part of the
 	// policy's surroundings.
@@ -60,6 +68,17 @@ type Peer struct {
 	Namespace, Pods map[string]string
 }
 
+// Helper is a pod that a controller of the cluster puts beside a lease and that
+// the router must reach, such as the answer to a certificate authority.
+type Helper struct {
+	// Name is a DNS label. Pods are the labels by which the pods are known; the
+	// lease's own have others.
+	Name string
+	Pods map[string]string
+	// Port is a TCP port.
+	Port uint16
+}
+
 // Render returns the objects for a policy, sorted by name; the same arguments
 // give the same objects. The policy is not kept. The error is for options that
 // would open more than they say.
@@ -75,6 +94,11 @@ func Render(p *netpolicy.Policy, o Options) ([]*networkingv1.NetworkPolicy, erro
 			out = append(out, o.controlPlane(s, p.Egress.ControlPlane))
 		}
 	}
+	for _, h := range o.Helpers {
+		if from := o.routers(); len(from) > 0 {
+			out = append(out, o.helper(h, from))
+		}
+	}
 	slices.SortFunc(out, func(a, b *networkingv1.NetworkPolicy) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }
@@ -87,7 +111,7 @@ func Stale(wanted []*networkingv1.NetworkPolicy, found []string) []string {
 		keep[w.Name] = true
 	}
 	return slices.DeleteFunc(slices.Clone(found), func(name string) bool {
-		ours := name == LeaseName || strings.HasPrefix(name, IngressPrefix) || strings.HasPrefix(name, ControlPlanePrefix)
+		ours := name == LeaseName || slices.ContainsFunc([]string{IngressPrefix, ControlPlanePrefix, HelperPrefix}, func(p string) bool { return strings.HasPrefix(name, p) })
 		return keep[name] || !ours
 	})
 }
@@ -106,8 +130,11 @@ func (o *Options) complete() error {
 	if o.Namespace == "" {
 		return errors.New("kubepolicy: no namespace given")
 	}
-	if slices.ContainsFunc(o.Nodes, func(p netip.Prefix) bool { return !p.IsValid() }) {
+	if slices.ContainsFunc(slices.Concat(o.Nodes, o.RouterNodes), func(p netip.Prefix) bool { return !p.IsValid() }) {
 		return errors.New("kubepolicy: a node's range is malformed")
+	}
+	if slices.ContainsFunc(o.Helpers, func(h Helper) bool { return h.Name == "" || len(h.Pods) == 0 || h.Port == 0 }) {
+		return errors.New("kubepolicy: a helper without name, labels or port would be the lease itself")
 	}
 	for _, p := range slices.Concat(o.Routers, o.Resolvers) {
 		if len(p.Namespace)+len(p.Pods) == 0 {
@@ -200,7 +227,7 @@ func (o *Options) from(w *netpolicy.Opening) (from []networkingv1.NetworkPolicyP
 		from = append(from, o.services(w.Services))
 	}
 	if w.Router {
-		from = append(from, peers(o.Routers)...)
+		from = append(from, o.routers()...)
 	}
 	if len(w.Sources) > 0 {
 		for _, r := range netpolicy.Merge(slices.Concat(w.Sources, o.Nodes)...) {
@@ -208,6 +235,23 @@ func (o *Options) from(w *netpolicy.Opening) (from []networkingv1.NetworkPolicyP
 		}
 	}
 	return from, len(from) > 0
+}
+
+// routers are whoever brings web pages in.
+func (o *Options) routers() []networkingv1.NetworkPolicyPeer {
+	out := peers(o.Routers)
+	for _, r := range netpolicy.Merge(o.RouterNodes...) {
+		out = append(out, block(r, nil))
+	}
+	return out
+}
+
+func (o *Options) helper(h Helper, from []networkingv1.NetworkPolicyPeer) *networkingv1.NetworkPolicy {
+	np := o.object(HelperPrefix+h.Name, maps.Clone(h.Pods), networkingv1.PolicyTypeIngress)
+	np.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{
+		From: from, Ports: []networkingv1.NetworkPolicyPort{port(netpolicy.Port{Protocol: manifest.TCP, Number: h.Port})},
+	}}
+	return np
 }
 
 func (o *Options) controlPlane(s *netpolicy.Service, servers []netip.AddrPort) *networkingv1.NetworkPolicy {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	networkingv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/moorage-dev/moorage/netpolicy"
@@ -112,6 +113,64 @@ func TestNodesMayStandForClientsWhereSourcesAreListed(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{"192.168.77.11/32", "198.51.100.0/24"}, blocks)
+}
+
+// reaches lists the ranges and the number of other peers that may use a port of
+// an object.
+func reaches(np *networkingv1.NetworkPolicy, number int) (blocks []string, others int) {
+	for _, rule := range np.Spec.Ingress {
+		if len(rule.Ports) == 0 || rule.Ports[0].Port.IntValue() != number {
+			continue
+		}
+		for _, from := range rule.From {
+			if from.IPBlock != nil {
+				blocks = append(blocks, from.IPBlock.CIDR)
+			} else {
+				others++
+			}
+		}
+	}
+	return blocks, others
+}
+
+func TestARouterInTheHostNetworkReachesPodsOfOtherNodes(t *testing.T) {
+	p, err := netpolicy.Compile(groups()["shop"], nil, surroundings())
+	require.NoError(t, err)
+	o := options()
+	o.Routers, o.RouterNodes = nil, []netip.Prefix{prefix("192.168.77.11/32"), prefix("fd77::11/128")}
+	objects, err := kubepolicy.Render(p, o)
+	require.NoError(t, err)
+	for _, np := range objects {
+		blocks, _ := reaches(np, 8080)
+		switch np.Name {
+		case "moorage-in-web":
+			assert.Equal(t, []string{"192.168.77.11/32", "fd77::11/128"}, blocks)
+		default:
+			assert.Empty(t, blocks, np.Name)
+		}
+		blocks, _ = reaches(np, 5432)
+		assert.Empty(t, blocks, "only ports of the router are open to it: %s", np.Name)
+	}
+}
+
+func TestHelpersAreReachedByTheRouterAlone(t *testing.T) {
+	p, err := netpolicy.Compile(groups()["web"], nil, surroundings())
+	require.NoError(t, err)
+	o := options()
+	o.Helpers = []kubepolicy.Helper{{Name: "acme", Pods: map[string]string{"solver": "true"}, Port: 8089}}
+	objects, err := kubepolicy.Render(p, o)
+	require.NoError(t, err)
+	require.Equal(t, "moorage-help-acme", objects[0].Name)
+	assert.Equal(t, map[string]string{"solver": "true"}, objects[0].Spec.PodSelector.MatchLabels)
+	blocks, others := reaches(objects[0], 8089)
+	assert.Empty(t, blocks)
+	assert.Equal(t, 1, others)
+	assert.Equal(t, []string{"moorage-help-acme"}, kubepolicy.Stale(objects[1:], []string{"moorage-help-acme", "moorage-lease"}))
+
+	o.Routers = nil
+	objects, err = kubepolicy.Render(p, o)
+	require.NoError(t, err)
+	assert.Len(t, objects, 2, "no router: nobody reaches a helper")
 }
 
 func TestOptionsThatWouldOpenMoreThanTheySayAreRefused(t *testing.T) {

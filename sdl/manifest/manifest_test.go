@@ -55,6 +55,33 @@ func TestCheckAcceptsWhatFits(t *testing.T) {
 	require.NoError(t, manifest.Check(fitting()))
 }
 
+func TestHTTPOptionsAreOnlyWhatDocumentsMaySay(t *testing.T) {
+	for name, o := range map[string]manifest.HTTPOptions{
+		"a word that ends a directive": {NextCases: []string{"error; return 200"}},
+		"a line":                       {NextCases: []string{"error\nallow all"}},
+		"no word":                      {NextCases: []string{""}},
+		"off beside others":            {NextCases: []string{"error", "off"}},
+		"a body of 4 GB":               {MaxBodySize: 1<<32 - 1},
+		"an hour to read":              {ReadTimeout: 3_600_000},
+		"an hour to send":              {SendTimeout: 3_600_000},
+		"a buffer of 1 GB":             {ProxyBufferSize: 1 << 30},
+	} {
+		m, groups := fitting()
+		m[0].Services[1].Expose[0].HTTPOptions = o
+		err := manifest.Check(m, groups)
+		require.ErrorIs(t, err, market.ErrInvalid, name)
+		var mismatch *manifest.MismatchError
+		require.ErrorAs(t, err, &mismatch, name)
+		assert.Contains(t, mismatch.Field, "expose[0].httpOptions.", name)
+		assert.NotContains(t, err.Error(), "\n", name)
+	}
+	m, groups := fitting()
+	m[0].Services[1].Expose[0].HTTPOptions = manifest.HTTPOptions{
+		MaxBodySize: manifest.MaxBodySize, ReadTimeout: 1, NextTries: 9, NextTimeout: 1000, NextCases: []string{"error", "503"},
+	}
+	require.NoError(t, manifest.Check(m, groups))
+}
+
 func TestCheckNamesEveryDifference(t *testing.T) {
 	for _, c := range []struct {
 		name           string

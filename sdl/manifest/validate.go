@@ -9,8 +9,9 @@ import (
 
 // Validate checks the form of a manifest by the rules of the reference: groups
 // present and named once, services sorted and well named, images set, names of
-// environment variables, ports, protocols and host names valid, host names used
-// once, and at least one port open to the world. The error is a [Mismatches].
+// environment variables, ports, protocols, HTTP options and host names valid,
+// host names used once, and at least one port open to the world. The error is a
+// [Mismatches].
 func (m Manifest) Validate() error {
 	c := &collector{kind: market.ErrInvalid}
 	if len(m) == 0 {
@@ -82,6 +83,7 @@ func (e *Expose) validate(c *collector, i int, hosts map[string]bool) {
 	if e.Proto != TCP && e.Proto != UDP {
 		c.add(fmt.Sprintf("expose[%d].proto", i), "TCP or UDP", fmt.Sprintf("%q", clip(string(e.Proto))))
 	}
+	e.HTTPOptions.validate(c, fmt.Sprintf("expose[%d].httpOptions", i))
 	for j, h := range e.Hosts {
 		field := fmt.Sprintf("expose[%d].hosts[%d]", i, j)
 		if !ValidHostname(h) {

@@ -3,6 +3,7 @@ package diff
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -13,71 +14,132 @@ import (
 type Result struct {
 	// Differs: a wanted field is missing or has another value; the first is named.
 	Differs string
-	// Extra are JSON pointers to items of wanted lists that somebody added, last
-	// first, so that they can be removed one after the other.
+	// Extra are JSON pointers to what somebody added: items of wanted lists, and
+	// fields where a [Shape] allows no others. They are in an order in which they can
+	// be removed one after the other.
 	Extra []string
 }
 
 // Clean reports whether there is nothing to do.
 func (r Result) Clean() bool { return r.Differs == "" && len(r.Extra) == 0 }
 
-// Compare looks whether live has every field of want. Fields that want does not
-// name are not looked at: the cluster fills in defaults, and others have fields
-// of their own. Lists must have no other items. Both are JSON values with int64
-// or float64 numbers.
-func Compare(want, live any) Result {
-	var r Result
-	r.compare("", want, live)
-	slices.Reverse(r.Extra)
-	return r
+// Shape says where an object must have what is wanted and nothing else. Paths
+// are JSON pointers with "*" for every place in a list. The zero value closes
+// nothing.
+type Shape struct {
+	// Closed are paths: at and below them there is no field that is not wanted.
+	Closed []string
+	// Filled are fields below Closed that the cluster fills in: the path, and the
+	// value, or nil for any.
+	Filled map[string]any
 }
 
-func (r *Result) differ(path string) {
-	if r.Differs == "" {
-		r.Differs = path
+// Compare looks whether live has every field of want. Fields that want does not
+// name are looked at only where the shape is closed: elsewhere the cluster fills
+// in defaults, and others have fields of their own. Lists must have no other
+// items. Both are JSON values with int64 or float64 numbers.
+func Compare(want, live any, shape Shape) Result {
+	c := comparer{shape: shape}
+	c.compare(place{closed: slices.Contains(shape.Closed, "")}, want, live)
+	slices.Reverse(c.Extra)
+	return c.Result
+}
+
+// comparer is one comparison.
+type comparer struct {
+	Result
+	shape Shape
+}
+
+// place is where in an object a comparison is: its path, the same with "*" for
+// places in lists, and whether it is closed.
+type place struct {
+	path, pattern string
+	closed        bool
+}
+
+// field is a field of the object at a place.
+func (c *comparer) field(p place, key string) place {
+	key = "/" + escape(key)
+	p.path, p.pattern = p.path+key, p.pattern+key
+	p.closed = p.closed || slices.Contains(c.shape.Closed, p.pattern)
+	return p
+}
+
+// item is an item of the list at a place.
+func (p place) item(i int) place {
+	p.path, p.pattern = p.path+"/"+strconv.Itoa(i), p.pattern+"/*"
+	return p
+}
+
+func (c *comparer) differ(p place) {
+	if c.Differs == "" {
+		c.Differs = p.path
 	}
 }
 
-func (r *Result) compare(path string, want, live any) {
+func (c *comparer) compare(p place, want, live any) {
 	switch w := want.(type) {
 	case map[string]any:
 		l, ok := live.(map[string]any)
 		if !ok {
-			if len(w) > 0 || live != nil {
-				r.differ(path)
+			if len(w) > 0 || live != nil || p.closed { // an empty selector is not a missing one
+				c.differ(p)
 			}
 			return
 		}
-		for k, v := range w {
-			r.compare(path+"/"+escape(k), v, l[k])
-		}
+		c.object(p, w, l)
 	case []any:
 		l, ok := live.([]any)
 		if !ok {
 			if len(w) > 0 {
-				r.differ(path)
+				c.differ(p)
 			}
 			return
 		}
-		r.list(path, w, l)
+		c.list(p, w, l)
 	default:
 		if !equal(want, live) {
-			r.differ(path)
+			c.differ(p)
 		}
 	}
 }
 
+func (c *comparer) object(p place, want, live map[string]any) {
+	for _, key := range slices.Sorted(maps.Keys(want)) {
+		c.compare(c.field(p, key), want[key], live[key])
+	}
+	if len(c.shape.Closed) == 0 {
+		return
+	}
+	for _, key := range slices.Sorted(maps.Keys(live)) {
+		at := c.field(p, key)
+		if _, wanted := want[key]; !wanted && at.closed && !c.filled(at, live[key]) {
+			c.Extra = append(c.Extra, at.path)
+		}
+	}
+}
+
+// filled reports whether the cluster may have filled in a field by itself.
+func (c *comparer) filled(at place, value any) bool {
+	if list, ok := value.([]any); value == nil || ok && len(list) == 0 {
+		return true // as good as missing
+	}
+	usual, ok := c.shape.Filled[at.pattern]
+	return ok && (usual == nil || reflect.DeepEqual(usual, value))
+}
+
 // list compares item by item those that belong together: by their key, or by
 // their place in lists whose items have none.
-func (r *Result) list(path string, want, live []any) {
+func (c *comparer) list(p place, want, live []any) {
 	key := keyOf(want)
 	if key == "" {
 		if len(want) != len(live) {
-			r.differ(path)
+			c.differ(p)
 			return
 		}
 		for i := range want {
-			r.compare(path+"/"+strconv.Itoa(i), want[i], live[i])
+			c.compare(p.item(i), want[i], live[i])
 		}
 		return
 	}
@@ -88,17 +150,16 @@ func (r *Result) list(path string, want, live []any) {
 	found := 0
 	for i, l := range live {
 		item, _ := l.(map[string]any)
-		at := path + "/" + strconv.Itoa(i)
 		w, ok := wanted[item[key]]
 		if !ok {
-			r.Extra = append(r.Extra, at)
+			c.Extra = append(c.Extra, p.item(i).path)
 			continue
 		}
 		found++
-		r.compare(at, w, l)
+		c.compare(p.item(i), w, l)
 	}
 	if found != len(want) {
-		r.differ(path)
+		c.differ(p)
 	}
 }
 
@@ -128,8 +189,12 @@ func unique(list []any, key string) bool {
 	return len(list) > 0
 }
 
-// equal compares scalars; numbers by value.
+// equal compares scalars; numbers by value. An empty text is left out by the
+// cluster.
 func equal(a, b any) bool {
+	if a == "" && b == nil {
+		return true
+	}
 	if x, ok := number(a); ok {
 		y, ok := number(b)
 		return ok && x == y
