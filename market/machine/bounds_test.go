@@ -85,6 +85,43 @@ func TestALateTimerFindsTheHeightAtWhichFundsRanOut(t *testing.T) {
 	assert.Equal(t, punctual, late)
 }
 
+// A crowd of expiring orders keeps the queue busy while a notice ends.
+func TestALateEndOfNoticeCostsNothing(t *testing.T) {
+	run := func(crowd int) (closedAt int64, withdrawn string) {
+		p := market.DefaultParams("uakt")
+		p.OrderLifetimeBlocks = 9
+		p.Limits.MaxGroups = 1000
+		h := newHost(p)
+		d, bid := benchDeployment(1), benchBid(1)
+		d.Groups[0].ReclaimBlocks = 5
+		h.must(t, 1, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}}, d, bid, market.CreateLease{ID: bid.ID})
+		other := benchDeployment(2)
+		for i := range crowd {
+			g := other.Groups[0].Clone()
+			g.Name = fmt.Sprint("g", i)
+			other.Groups = append(other.Groups, g)
+		}
+		h.must(t, 1, other)
+		h.must(t, 5, market.CloseBid{ID: bid.ID, Reason: market.ReasonUnstable})
+		for height := int64(5); height <= 20; height++ {
+			h.must(t, height, nil)
+			if height == 12 && crowd > 0 { // looking at it in between changes nothing
+				h.must(t, height, market.WithdrawLease{ID: bid.ID.Lease()})
+			}
+			require.NoError(t, machine.Check(h.State, h.purse.pot))
+		}
+		l, err := h.Leases.Get(bid.ID.Lease())
+		require.NoError(t, err)
+		return l.ClosedAt, h.payment(t, 1).Withdrawn.String()
+	}
+	punctual, paid := run(0)
+	assert.EqualValues(t, 10, punctual)
+	assert.Equal(t, "27", paid, "3 per block from 1 to 10")
+	late, same := run(900)
+	assert.Greater(t, late, int64(12))
+	assert.Equal(t, paid, same)
+}
+
 func TestTimersThatAreGoneDoNothing(t *testing.T) {
 	p := market.DefaultParams("uakt")
 	p.OrderLifetimeBlocks = 5

@@ -198,6 +198,9 @@ func (c *checker) leases() {
 		if live {
 			c.running(l, b, p)
 		}
+		if live && p.EndsAt != l.EndsAt {
+			c.fault("lease %s ends at %d, its payment at %d", l.ID, l.EndsAt, p.EndsAt)
+		}
 		if (l.State == market.LeaseClosing) != (l.EndsAt != 0) || l.Scale != nil && l.State != market.LeaseActive {
 			c.fault("lease %s is %s, ends at %d, waits for an answer: %t", l.ID, l.State, l.EndsAt, l.Scale != nil)
 		}
