@@ -147,6 +147,27 @@ func TestTimersThatAreGoneDoNothing(t *testing.T) {
 	assert.Equal(t, market.OrderOpen, o.State, "a dropped timer does not fire")
 }
 
+func TestAFilterNamesThePartsBeforeThoseItNames(t *testing.T) {
+	h := leasedHost(t, 1, 2)
+	var faults []error
+	_, _, err := h.ListOrders(market.OrderFilter{DSeq: 2}, market.Page{})
+	faults = append(faults, err)
+	_, _, err = h.ListOrders(market.OrderFilter{Owner: "tenant", GSeq: 2, State: market.OrderOpen}, market.Page{})
+	faults = append(faults, err)
+	_, _, err = h.ListBids(market.BidFilter{DSeq: 2, Provider: "provider"}, market.Page{})
+	faults = append(faults, err)
+	_, _, err = h.ListLeases(market.LeaseFilter{Owner: "tenant", DSeq: 1, OSeq: 7}, market.Page{})
+	faults = append(faults, err)
+	for i, err := range faults {
+		var re *market.RuleError
+		require.ErrorAs(t, err, &re, i)
+		assert.Equal(t, "filter-parts", re.Rule)
+	}
+	l, _, err := h.ListLeases(market.LeaseFilter{Owner: "tenant", DSeq: 2, Provider: "provider"}, market.Page{})
+	require.NoError(t, err)
+	assert.Len(t, l, 1)
+}
+
 func TestAPageReadsABoundedNumberOfRows(t *testing.T) {
 	h := newHost(market.DefaultParams("uakt"))
 	const n = machine.MaxScan + 10
@@ -248,6 +269,13 @@ func TestTheCheckerFindsFaults(t *testing.T) {
 		"a retainer with more":           func(g *machine.Genesis) { g.Retainers[0].Balance = market.NewAmount(1) },
 		"a closed retainer with money":   func(g *machine.Genesis) { g.Retainers[0].State = market.RetainerClosed },
 		"a retainer that is forgotten":   func(g *machine.Genesis) { g.Retainers[0].DueAt = 0 },
+		"an account that is forgotten":   func(g *machine.Genesis) { g.Accounts[0].DueAt = 0 },
+		"an account due too late":        func(g *machine.Genesis) { g.Accounts[0].DueAt++ },
+		"an idle account that is due":    func(g *machine.Genesis) { g.Accounts[1].DueAt = 9 },
+		"a unit that is carried":         func(g *machine.Genesis) { g.Payments[0].Fraction = market.NewDecimal(1) },
+		"a fee that is carried":          func(g *machine.Genesis) { g.Payments[0].FeeCarry = market.MaxMyriad },
+		"a retainer that carries a unit": func(g *machine.Genesis) { g.Retainers[0].Fraction = market.NewDecimal(1) },
+		"a payment that ends alone":      func(g *machine.Genesis) { g.Payments[0].EndsAt = 9 },
 		"a closed account with money":    func(g *machine.Genesis) { g.Accounts[1].State = market.AccountClosed },
 	}
 	g, pot := build()
