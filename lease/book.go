@@ -35,7 +35,7 @@ func Load(a market.Account, payments []market.Payment) *Book {
 // Deposit settles, adds money from a depositor, and pays unpaid dues of that
 // denomination as far as it goes, those of closed payments too: see
 // [Book.Redeem]. A deposit of nothing is [market.ErrInvalid], one
-// into a closed account [market.ErrState], one depositor too many
+// into a closed account [market.ErrState], one too many of others than the tenant
 // [market.ErrLimit].
 func (b *Book) Deposit(height int64, from market.Address, c market.Coin) error {
 	if c.Amount.IsZero() {
@@ -54,20 +54,23 @@ func (b *Book) Deposit(height int64, from market.Address, c market.Coin) error {
 	return nil
 }
 
-// addDeposit adds to the depositor's deposit of the denomination, or makes one.
+// addDeposit puts a deposit behind all others. One that follows another of the
+// same depositor, with none of that denomination between, is added to it: then
+// the tenant has at most one deposit more than others have, so that those bound all.
 func (b *Book) addDeposit(d market.Deposit) error {
 	deposits := slices.Clone(b.Account.Deposits)
-	i := slices.IndexFunc(deposits, func(have market.Deposit) bool {
-		return have.Depositor == d.Depositor && have.Balance.Denom == d.Balance.Denom
-	})
-	if i >= 0 {
-		sum, err := deposits[i].Balance.Amount.Add(d.Balance.Amount)
-		deposits[i].Balance.Amount = sum
+	last := len(deposits) - 1
+	for last >= 0 && deposits[last].Balance.Denom != d.Balance.Denom {
+		last--
+	}
+	if last >= 0 && deposits[last].Depositor == d.Depositor {
+		sum, err := deposits[last].Balance.Amount.Add(d.Balance.Amount)
+		deposits[last].Balance.Amount = sum
 		b.Account.Deposits = deposits
 		return err
 	}
 	if n := b.strangers(); d.Depositor != b.Account.ID.Owner && n >= market.MaxDepositors {
-		return market.Refuse(market.ErrLimit, "account-depositors", "account %s has %d depositors", b.Account.ID, n)
+		return market.Refuse(market.ErrLimit, "account-depositors", "account %s holds %d deposits of others than its tenant", b.Account.ID, n)
 	}
 	b.Account.Deposits = append(deposits, d)
 	return nil
@@ -120,6 +123,21 @@ func (b *Book) Reprice(height int64, id market.LeaseID, price market.Price) erro
 		return market.Refuse(market.ErrInvalid, "payment-price", "lease %s at %s, it was %s", id, price, p.Price)
 	}
 	p.Price = price
+	return nil
+}
+
+// EndAt has a payment fall due no longer than up to a height, which lies ahead.
+// Looking late does not make it dearer. An unknown or closed payment is
+// [market.ErrNotFound].
+func (b *Book) EndAt(id market.LeaseID, height int64) error {
+	p, err := b.open(id)
+	if err != nil {
+		return err
+	}
+	if height <= b.Account.SettledAt {
+		return market.Refuse(market.ErrInvalid, "height-back", "lease %s is paid up to %d, after %d", id, b.Account.SettledAt, height)
+	}
+	p.EndsAt = height
 	return nil
 }
 
@@ -211,7 +229,9 @@ func (b *Book) Close(height int64) ([]market.Deposit, error) {
 
 // RunsOutAt returns the first height at which something will fall due that the
 // funds do not cover, if nothing changes; 0 when no such height fits an int64.
-// The book must be settled. Payments that are overdrawn already do not count.
+// The book must be settled. Payments that are overdrawn already do not count. One
+// that ends before counts on: then the height is too low, and to be asked for again
+// when the payment is stopped or the height is there.
 func (b *Book) RunsOutAt() int64 {
 	var first int64
 	for denom, ps := range b.byDenom() {

@@ -189,9 +189,10 @@ func TestWhatIsLeftGoesBackToEachDepositor(t *testing.T) {
 	refunds, err := b.Close(11)
 	require.NoError(t, err)
 	assert.Equal(t, []market.Deposit{
-		{Depositor: "friend", Balance: uact(45)},
+		{Depositor: "friend", Balance: uact(40)},
 		{Depositor: "friend", Balance: market.NewCoin("uakt", 7)},
-	}, refunds, "the tenant's 105 are spent first, then 5 of the friend's")
+		{Depositor: "tenant", Height: 1, Balance: uact(5)},
+	}, refunds, "the tenant's first 100 are spent, then 10 of the friend's, not what the tenant added later")
 	assert.Zero(t, b.Account.DueAt, "nothing is due any more")
 	assert.ErrorIs(t, b.Deposit(12, "tenant", uact(1)), market.ErrState)
 	_, err = b.Close(12)
@@ -256,9 +257,23 @@ func TestStrangersCannotFillAllPlacesOfAnAccount(t *testing.T) {
 		require.NoError(t, b.Deposit(0, market.Address(fmt.Sprintf("stranger%d", i)), uact(1)))
 	}
 	assert.ErrorIs(t, b.Deposit(0, "onemore", uact(1)), market.ErrLimit)
-	assert.NoError(t, b.Deposit(0, "stranger3", uact(1)), "is there already")
+	assert.NoError(t, b.Deposit(0, "stranger15", uact(1)), "is the last already")
+	err := b.Deposit(0, "stranger3", uact(1))
+	assert.ErrorIs(t, err, market.ErrLimit, "would be one more, at the back")
+	assert.ErrorContains(t, err, "16 deposits of others than its tenant")
 	assert.NoError(t, b.Deposit(0, "tenant", uact(1)))
 	assert.NoError(t, b.Deposit(0, "tenant", market.NewCoin("uakt", 1)))
+}
+
+func TestWhoeverDepositsInTurnsTheNumberIsBounded(t *testing.T) {
+	b := lease.Open(deployment(12), 0)
+	for i := range 100 {
+		for _, denom := range []string{"uact", "uakt"} {
+			require.NoError(t, b.Deposit(int64(i), "tenant", market.NewCoin(denom, 1)))
+			_ = b.Deposit(int64(i), "friend", market.NewCoin(denom, 1)) // refused in the end
+		}
+	}
+	assert.LessOrEqual(t, len(b.Account.Deposits), 2*market.MaxDepositors+2)
 }
 
 func TestABookDoesNotWriteToWhatItWasLoadedFrom(t *testing.T) {
@@ -270,6 +285,24 @@ func TestABookDoesNotWriteToWhatItWasLoadedFrom(t *testing.T) {
 	require.NoError(t, loaded.Settle(5000))
 	assert.Equal(t, account, b.Account)
 	assert.Equal(t, payments, b.Payments)
+}
+
+func TestAPaymentEndsWhereItsNoticeDoes(t *testing.T) {
+	b := funded(t, 1000, "10", "7")
+	require.NoError(t, b.EndAt(leaseID(1), 20))
+	assert.EqualValues(t, 59, b.RunsOutAt(), "with both going on")
+	require.NoError(t, b.Settle(30))
+	assert.EqualValues(t, 115, b.RunsOutAt(), "590 for the second alone")
+	assert.Equal(t, "200", stop(t, b, 30, 1))
+	assert.Equal(t, "210", stop(t, b, 30, 2))
+	assert.ErrorIs(t, b.EndAt(leaseID(1), 40), market.ErrNotFound)
+
+	b = funded(t, 95, "10", "1")
+	require.NoError(t, b.EndAt(leaseID(1), 12))
+	require.NoError(t, b.Settle(100))
+	assert.Equal(t, "34", b.Payments[0].Unpaid.String(), "of 120, 8 × 10 and 6 are paid")
+	assert.Equal(t, "91", b.Payments[1].Unpaid.String(), "of 100, 8 and 1")
+	assert.ErrorIs(t, b.EndAt(leaseID(2), 100), market.ErrInvalid)
 }
 
 func TestPricesAtTheEdgeOfTheRange(t *testing.T) {

@@ -18,8 +18,9 @@
 // A price that changes ([Book.Reprice]) holds from a height on: the lease costs
 // the whole part of the sum of each price × its blocks.
 //
-// Deposits are spent first in, first out, per denomination. A payment touches
-// only deposits of its own denomination.
+// Deposits are spent first in, first out, per denomination: a later deposit waits
+// behind all earlier ones, also when its depositor has one there already. A payment
+// touches only deposits of its own denomination.
 //
 // # Overdraft
 //

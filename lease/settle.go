@@ -21,23 +21,42 @@ func (b *Book) Settle(height int64) error {
 	case height == a.SettledAt:
 		return nil
 	}
-	for denom, ps := range b.byDenom() {
-		if err := b.settle(denom, ps, uint64(height-a.SettledAt)); err != nil {
-			return err
+	for a.SettledAt < height {
+		to := b.nextEnd(height)
+		for denom, ps := range b.byDenom() {
+			if err := b.settle(denom, ps, uint64(to-a.SettledAt)); err != nil {
+				return err
+			}
 		}
+		a.SettledAt = to
 	}
-	a.SettledAt = height
 	b.refresh()
 	return nil
 }
 
-// byDenom yields the payments of each denomination that are not closed, sorted by
-// denomination. The pointers lead into the book.
+// nextEnd returns the first height after the last settlement, at most a height,
+// at which a payment ends because of a notice.
+func (b *Book) nextEnd(height int64) int64 {
+	for _, p := range b.Payments {
+		if !p.State.Terminal() && p.EndsAt > b.Account.SettledAt && p.EndsAt < height {
+			height = p.EndsAt
+		}
+	}
+	return height
+}
+
+// runs reports whether a payment goes on falling due after the last settlement.
+func (b *Book) runs(p market.Payment) bool {
+	return !p.State.Terminal() && (p.EndsAt == 0 || p.EndsAt > b.Account.SettledAt)
+}
+
+// byDenom yields the payments of each denomination that go on falling due, sorted
+// by denomination. The pointers lead into the book.
 func (b *Book) byDenom() iter.Seq2[string, []*market.Payment] {
 	return func(yield func(string, []*market.Payment) bool) {
 		var denoms []string
 		for i := range b.Payments {
-			if d := b.Payments[i].Price.Denom; !b.Payments[i].State.Terminal() && !slices.Contains(denoms, d) {
+			if d := b.Payments[i].Price.Denom; b.runs(b.Payments[i]) && !slices.Contains(denoms, d) {
 				denoms = append(denoms, d)
 			}
 		}
@@ -45,7 +64,7 @@ func (b *Book) byDenom() iter.Seq2[string, []*market.Payment] {
 		for _, d := range denoms {
 			ps := make([]*market.Payment, 0, len(b.Payments))
 			for i := range b.Payments {
-				if b.Payments[i].Price.Denom == d && !b.Payments[i].State.Terminal() {
+				if b.Payments[i].Price.Denom == d && b.runs(b.Payments[i]) {
 					ps = append(ps, &b.Payments[i])
 				}
 			}

@@ -164,8 +164,9 @@ type DeploymentFilter struct {
 	State DeploymentState
 }
 
-// OrderFilter selects orders. Zero fields match all; DSeq counts only with an
-// owner, GSeq only with a DSeq.
+// OrderFilter selects orders. Zero fields match all. A part of an ID is refused
+// without those before it: DSeq without an owner, GSeq without a DSeq, OSeq without
+// a GSeq.
 type OrderFilter struct {
 	Owner Address
 	DSeq  uint64

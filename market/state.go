@@ -280,8 +280,9 @@ type Deposit struct {
 }
 
 // MaxDepositors bounds the deposits of others than the tenant that an account
-// holds at a time; a further deposit of a depositor already there in the same
-// denomination is added to it. The tenant always finds room.
+// holds at a time, of all denominations together. A deposit that follows one of the
+// same depositor in the same denomination is added to it; one that is spent no
+// longer counts. The tenant always finds room.
 const MaxDepositors = 16
 
 // Account is the escrow account of a deployment. Its payments are separate
@@ -289,7 +290,7 @@ const MaxDepositors = 16
 type Account struct {
 	ID    DeploymentID `json:"id"`
 	State AccountState `json:"state"`
-	// Deposits are spent first in, first out, per denomination.
+	// Deposits are spent in this order, first in, first out, per denomination.
 	Deposits []Deposit `json:"deposits"`
 	// Transferred is what left the account to payments so far.
 	Transferred Coins `json:"transferred"`

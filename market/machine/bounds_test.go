@@ -85,6 +85,43 @@ func TestALateTimerFindsTheHeightAtWhichFundsRanOut(t *testing.T) {
 	assert.Equal(t, punctual, late)
 }
 
+// A crowd of expiring orders keeps the queue busy while a notice ends.
+func TestALateEndOfNoticeCostsNothing(t *testing.T) {
+	run := func(crowd int) (closedAt int64, withdrawn string) {
+		p := market.DefaultParams("uakt")
+		p.OrderLifetimeBlocks = 9
+		p.Limits.MaxGroups = 1000
+		h := newHost(p)
+		d, bid := benchDeployment(1), benchBid(1)
+		d.Groups[0].ReclaimBlocks = 5
+		h.must(t, 1, market.CreateProvider{Provider: market.Provider{Owner: "provider", HostURI: "https://p.example"}}, d, bid, market.CreateLease{ID: bid.ID})
+		other := benchDeployment(2)
+		for i := range crowd {
+			g := other.Groups[0].Clone()
+			g.Name = fmt.Sprint("g", i)
+			other.Groups = append(other.Groups, g)
+		}
+		h.must(t, 1, other)
+		h.must(t, 5, market.CloseBid{ID: bid.ID, Reason: market.ReasonUnstable})
+		for height := int64(5); height <= 20; height++ {
+			h.must(t, height, nil)
+			if height == 12 && crowd > 0 { // looking at it in between changes nothing
+				h.must(t, height, market.WithdrawLease{ID: bid.ID.Lease()})
+			}
+			require.NoError(t, machine.Check(h.State, h.purse.pot))
+		}
+		l, err := h.Leases.Get(bid.ID.Lease())
+		require.NoError(t, err)
+		return l.ClosedAt, h.payment(t, 1).Withdrawn.String()
+	}
+	punctual, paid := run(0)
+	assert.EqualValues(t, 10, punctual)
+	assert.Equal(t, "27", paid, "3 per block from 1 to 10")
+	late, same := run(900)
+	assert.Greater(t, late, int64(12))
+	assert.Equal(t, paid, same)
+}
+
 func TestTimersThatAreGoneDoNothing(t *testing.T) {
 	p := market.DefaultParams("uakt")
 	p.OrderLifetimeBlocks = 5
@@ -108,6 +145,27 @@ func TestTimersThatAreGoneDoNothing(t *testing.T) {
 	o, err := h.Orders.Get(due[0].ID)
 	require.NoError(t, err)
 	assert.Equal(t, market.OrderOpen, o.State, "a dropped timer does not fire")
+}
+
+func TestAFilterNamesThePartsBeforeThoseItNames(t *testing.T) {
+	h := leasedHost(t, 1, 2)
+	var faults []error
+	_, _, err := h.ListOrders(market.OrderFilter{DSeq: 2}, market.Page{})
+	faults = append(faults, err)
+	_, _, err = h.ListOrders(market.OrderFilter{Owner: "tenant", GSeq: 2, State: market.OrderOpen}, market.Page{})
+	faults = append(faults, err)
+	_, _, err = h.ListBids(market.BidFilter{DSeq: 2, Provider: "provider"}, market.Page{})
+	faults = append(faults, err)
+	_, _, err = h.ListLeases(market.LeaseFilter{Owner: "tenant", DSeq: 1, OSeq: 7}, market.Page{})
+	faults = append(faults, err)
+	for i, err := range faults {
+		var re *market.RuleError
+		require.ErrorAs(t, err, &re, i)
+		assert.Equal(t, "filter-parts", re.Rule)
+	}
+	l, _, err := h.ListLeases(market.LeaseFilter{Owner: "tenant", DSeq: 2, Provider: "provider"}, market.Page{})
+	require.NoError(t, err)
+	assert.Len(t, l, 1)
 }
 
 func TestAPageReadsABoundedNumberOfRows(t *testing.T) {
@@ -211,6 +269,13 @@ func TestTheCheckerFindsFaults(t *testing.T) {
 		"a retainer with more":           func(g *machine.Genesis) { g.Retainers[0].Balance = market.NewAmount(1) },
 		"a closed retainer with money":   func(g *machine.Genesis) { g.Retainers[0].State = market.RetainerClosed },
 		"a retainer that is forgotten":   func(g *machine.Genesis) { g.Retainers[0].DueAt = 0 },
+		"an account that is forgotten":   func(g *machine.Genesis) { g.Accounts[0].DueAt = 0 },
+		"an account due too late":        func(g *machine.Genesis) { g.Accounts[0].DueAt++ },
+		"an idle account that is due":    func(g *machine.Genesis) { g.Accounts[1].DueAt = 9 },
+		"a unit that is carried":         func(g *machine.Genesis) { g.Payments[0].Fraction = market.NewDecimal(1) },
+		"a fee that is carried":          func(g *machine.Genesis) { g.Payments[0].FeeCarry = market.MaxMyriad },
+		"a retainer that carries a unit": func(g *machine.Genesis) { g.Retainers[0].Fraction = market.NewDecimal(1) },
+		"a payment that ends alone":      func(g *machine.Genesis) { g.Payments[0].EndsAt = 9 },
 		"a closed account with money":    func(g *machine.Genesis) { g.Accounts[1].State = market.AccountClosed },
 	}
 	g, pot := build()

@@ -69,6 +69,8 @@ func Check(s State, pot market.Coins) error {
 	c.orders()
 	c.leases()
 	c.accounts()
+	c.fractions()
+	c.dues()
 	c.retainers()
 	return errors.Join(append(c.faults, checkDerived(s, g))...)
 }
@@ -198,6 +200,9 @@ func (c *checker) leases() {
 		if live {
 			c.running(l, b, p)
 		}
+		if live && p.EndsAt != l.EndsAt {
+			c.fault("lease %s ends at %d, its payment at %d", l.ID, l.EndsAt, p.EndsAt)
+		}
 		if (l.State == market.LeaseClosing) != (l.EndsAt != 0) || l.Scale != nil && l.State != market.LeaseActive {
 			c.fault("lease %s is %s, ends at %d, waits for an answer: %t", l.ID, l.State, l.EndsAt, l.Scale != nil)
 		}
@@ -229,6 +234,43 @@ func (c *checker) retainers() {
 		}
 		if due := lease.LoadRetainer(r).Retainer().DueAt; due != r.DueAt {
 			c.fault("retainer %s is due at %d, it ends at %d", r.ID, r.DueAt, due)
+		}
+	}
+}
+
+// fractions checks that what is carried on is less than what would be moved.
+func (c *checker) fractions() {
+	one := market.NewDecimal(1)
+	for _, p := range c.g.Payments {
+		if p.Fraction.Cmp(one) >= 0 || p.FeeCarry >= market.MaxMyriad {
+			c.fault("payment %s carries %s units and %d ten-thousandths of a fee", p.ID, p.Fraction, p.FeeCarry)
+		}
+	}
+	for _, r := range c.g.Retainers {
+		if r.Fraction.Cmp(one) >= 0 || r.FeeCarry >= market.MaxMyriad {
+			c.fault("retainer %s carries %s units and %d ten-thousandths of a fee", r.ID, r.Fraction, r.FeeCarry)
+		}
+	}
+}
+
+// dues checks that the market will look at an account where its funds run out,
+// or at the end of a grace, which is as long as the parameters said when the
+// account was written.
+func (c *checker) dues() {
+	payments := make(map[market.DeploymentID][]market.Payment)
+	for _, p := range c.g.Payments {
+		if !p.State.Terminal() {
+			payments[p.ID.DeploymentID] = append(payments[p.ID.DeploymentID], p)
+		}
+	}
+	for _, a := range c.g.Accounts {
+		b := lease.Load(a, payments[a.ID])
+		runs, from := b.RunsOutAt(), b.GraceFrom()
+		grace := from != 0 && a.DueAt >= from && a.DueAt-from <= market.MaxBlocks && (runs == 0 || a.DueAt <= runs)
+		switch {
+		case a.State.Terminal() && a.DueAt == 0, grace:
+		case a.DueAt != runs || a.DueAt == 0 && from != 0 || a.State.Terminal():
+			c.fault("account %s is due at %d, it runs out at %d, its grace is from %d", a.ID, a.DueAt, runs, from)
 		}
 	}
 }

@@ -45,10 +45,21 @@ func (m *Machine) giveNotice(at Moment, id market.LeaseID, blocks int64, reason 
 	if err := m.addLeaseTimers(l); err != nil {
 		return err
 	}
-	return m.Leases.Set(id, l)
+	if err := m.Leases.Set(id, l); err != nil {
+		return err
+	}
+	b, err := m.book(id.DeploymentID)
+	if err != nil {
+		return err
+	}
+	if err := b.EndAt(id, l.EndsAt); err != nil {
+		return err
+	}
+	return m.keep(b)
 }
 
-// endNotice closes a lease whose notice is over.
+// endNotice closes a lease whose notice is over. However late that is, it has cost
+// nothing since.
 func (m *Machine) endNotice(at Moment, t Timer) error {
 	l, ok, err := m.leaseOf(t.ID)
 	if err != nil || !ok || l.EndsAt != t.Height {

@@ -146,6 +146,15 @@ func orderParts(b []byte, owner market.Address, dseq uint64, gseq, oseq uint32) 
 	return id.AppendKey(b)
 }
 
+// checkParts refuses a filter that names a part of an ID and not those before it:
+// it would select everything.
+func checkParts(owner market.Address, dseq uint64, gseq, oseq uint32) error {
+	if owner == "" && dseq != 0 || dseq == 0 && gseq != 0 || gseq == 0 && oseq != 0 {
+		return market.Refuse(market.ErrInvalid, "filter-parts", "owner %q, dseq %d, gseq %d, oseq %d: a part counts only with all before it", owner, dseq, gseq, oseq)
+	}
+	return nil
+}
+
 // oneOrder reports whether the parts name one order.
 func oneOrder(owner market.Address, dseq uint64, gseq, oseq uint32) bool {
 	return owner != "" && dseq != 0 && gseq != 0 && oseq != 0
@@ -172,6 +181,9 @@ func (s State) ListGroups(id market.DeploymentID) ([]market.Group, error) {
 // ListOrders returns a page of the orders that match, sorted by ID. Open orders
 // have an index: asking for them costs nothing for closed ones.
 func (s State) ListOrders(f market.OrderFilter, p market.Page) ([]market.Order, string, error) {
+	if err := checkParts(f.Owner, f.DSeq, f.GSeq, 0); err != nil {
+		return nil, "", err
+	}
 	if f.State == market.OrderOpen {
 		return listing[market.Order]{
 			prefix: orderParts(refPrefix(RefOpenOrder), f.Owner, f.DSeq, f.GSeq, 0),
@@ -188,6 +200,9 @@ func (s State) ListOrders(f market.OrderFilter, p market.Page) ([]market.Order, 
 // ListBids returns a page of the bids that match. They are sorted by ID; those
 // of one provider across owners by order, through an index.
 func (s State) ListBids(f market.BidFilter, p market.Page) ([]market.Bid, string, error) {
+	if err := checkParts(f.Owner, f.DSeq, f.GSeq, f.OSeq); err != nil {
+		return nil, "", err
+	}
 	match := func(b market.Bid) bool {
 		return (f.State == 0 || b.State == f.State) && (f.Provider == "" || b.ID.Provider == f.Provider)
 	}
@@ -212,6 +227,9 @@ func (s State) ListBids(f market.BidFilter, p market.Page) ([]market.Bid, string
 // ListLeases returns a page of the leases that match, sorted as by
 // [State.ListBids].
 func (s State) ListLeases(f market.LeaseFilter, p market.Page) ([]market.Lease, string, error) {
+	if err := checkParts(f.Owner, f.DSeq, f.GSeq, f.OSeq); err != nil {
+		return nil, "", err
+	}
 	match := func(l market.Lease) bool {
 		return (f.State == 0 || l.State == f.State) && (!f.Live || !l.State.Terminal()) && (f.Provider == "" || l.ID.Provider == f.Provider)
 	}

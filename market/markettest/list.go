@@ -114,6 +114,10 @@ func listsArePaged(r *run) {
 		_, _, err := list(p)
 		r.want(errors.Is(err, market.ErrInvalid), "page %+v: error %v, want ErrInvalid", p, err)
 	}
+	for _, f := range []market.LeaseFilter{{DSeq: 1}, {Owner: "a", GSeq: 1}, {Owner: "a", DSeq: 1, OSeq: 1}} {
+		_, _, err := a.Leases(r.ctx, f, market.Page{})
+		r.want(errors.Is(err, market.ErrInvalid), "filter %+v: error %v, want ErrInvalid", f, err)
+	}
 }
 
 func openOrdersFound(r *run) {

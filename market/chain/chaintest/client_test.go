@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,6 +163,69 @@ func TestATransactionThatThePoolLostIsSentAgain(t *testing.T) {
 	require.NoError(t, <-done)
 	_, err := c.Deployment(t.Context(), market.DeploymentID{Owner: c.Address(), DSeq: 1})
 	require.NoError(t, err)
+}
+
+// refusing is a connection on which some calls fail with a status for a while.
+type refusing struct {
+	grpc.ClientConnInterface
+	method string
+	code   codes.Code
+	left   atomic.Int32
+	// last is called with the last failure.
+	last func()
+}
+
+func (c *refusing) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if strings.Contains(method, c.method) {
+		switch n := c.left.Add(-1); {
+		case n == 0 && c.last != nil:
+			c.last()
+			fallthrough
+		case n >= 0:
+			return status.Error(c.code, "requested block height is bigger than the chain length")
+		}
+	}
+	return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+}
+
+func TestOnlyItsResultDecidesOverATransactionThatWasSent(t *testing.T) {
+	w := newWorld(t, 1, nil)
+	conn := &refusing{ClientConnInterface: w.conn}
+	c, err := client.New(conn, client.Config{Signer: w.free[0], Poll: time.Millisecond})
+	require.NoError(t, err)
+	_, err = c.Submit(t.Context(), deployment(c, 1))
+	require.NoError(t, err)
+	top := market.DepositDeployment{ID: market.DeploymentID{Owner: c.Address(), DSeq: 1}, Depositor: c.Address(), Amount: market.NewCoin("uakt", 1)}
+	done := uint64(500_000)
+	for _, conn.method = range []string{"GetBlockByHeight", "GetBlockResults"} {
+		for conn.code = codes.Canceled; conn.code <= codes.Unauthenticated; conn.code++ { // all there are
+			conn.left.Store(2)
+			_, err := c.Submit(t.Context(), top)
+			require.NoError(t, err, "%s: %s", conn.method, conn.code)
+			done++
+			account, err := c.Account(t.Context(), top.ID)
+			require.NoError(t, err)
+			funds, err := account.Funds()
+			require.NoError(t, err)
+			require.Equal(t, market.NewAmount(done), funds.Of("uakt"), "carried out once: %s: %s", conn.method, conn.code)
+		}
+	}
+}
+
+func TestAChainThatCannotBeReadLeavesTheOutcomeOpen(t *testing.T) {
+	for _, code := range []codes.Code{codes.InvalidArgument, codes.NotFound, codes.Canceled, codes.PermissionDenied, codes.Unavailable} {
+		w := newWorld(t, 1, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		conn := &refusing{ClientConnInterface: w.conn, method: "GetBlockByHeight", code: code, last: cancel}
+		conn.left.Store(3)
+		c, err := client.New(conn, client.Config{Signer: w.free[0], Poll: time.Millisecond})
+		require.NoError(t, err)
+		_, err = c.Submit(ctx, deployment(c, 1))
+		require.ErrorIs(t, err, client.ErrOutcomeUnknown, code)
+		require.NotErrorIs(t, err, market.ErrUnavailable, code)
+		_, err = c.Deployment(t.Context(), market.DeploymentID{Owner: c.Address(), DSeq: 1})
+		require.NoError(t, err, "it was carried out")
+	}
 }
 
 func TestATransactionWhoseTimeIsOverIsCertainNotToHappen(t *testing.T) {

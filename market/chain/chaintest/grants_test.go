@@ -222,8 +222,15 @@ func TestAScaleOnlyDelegateStaysWithinItsBounds(t *testing.T) {
 	requireRule(t, scale(1, 3, "0", market.Hash{}), "grant-price")
 	requireRule(t, scale(1, 3, "6", market.Hash{1}), "grant-hash")
 	requireRule(t, scale(1, 3, "5.9", market.Hash{}), "scale-price-over-max") // the market holds it to its price
-	require.NoError(t, scale(1, 3, "6", market.Hash{}))
+	_, err := r.owner.Submit(t.Context(), market.ScaleLease{ID: id, Counts: []market.UnitCount{{Unit: 1, Count: 2}}, Hash: market.Hash{7}})
+	require.NoError(t, err)
+	_, err = r.acting.Submit(t.Context(), market.ScaleLease{ID: id, MaxPrice: price(t, "6")})
+	requireRule(t, err, "grant-count") // it would take back what the owner asked for
 	l, err := r.owner.Lease(t.Context(), id)
+	require.NoError(t, err)
+	require.NotNil(t, l.Scale)
+	require.NoError(t, scale(1, 3, "6", market.Hash{}))
+	l, err = r.owner.Lease(t.Context(), id)
 	require.NoError(t, err)
 	require.NotNil(t, l.Scale)
 	_, err = r.provider.Submit(t.Context(), market.ConfirmScale{ID: id, Number: l.Scale.Number})

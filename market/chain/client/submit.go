@@ -26,10 +26,14 @@ const (
 	// resendPolls is how many polls to wait before the same bytes are sent again,
 	// to a node that may have lost its pool.
 	resendPolls = 100
-	// contactLost is how long the node may be out of reach, after the
-	// transaction's own time has run out, before the wait ends.
+	// contactLost is how long blocks may not be readable, beyond the transaction's
+	// own time, before the wait ends.
 	contactLost = time.Minute
 )
+
+// errRead marks a failure to read the chain after a transaction was handed over.
+// Whatever it is, it says nothing about the transaction.
+var errRead = errors.New("blocks cannot be read")
 
 // errExpired means that no block took the transaction in time.
 var errExpired = errors.New("no block took the transaction in time")
@@ -97,14 +101,15 @@ type delivery struct {
 	next int64
 	// sent is set once the node may have taken the transaction.
 	sent bool
-	// contact is when the node last answered.
-	contact time.Time
+	// failing is since when no read has gone through to the newest block.
+	failing time.Time
 }
 
 // deliver sends a transaction until a block has it, and returns that block's
-// height.
+// height. Once it is sent, only its own result in a block, or the last block that
+// could have had it, decides.
 func (c *Client) deliver(ctx context.Context, t *signed) (int64, error) {
-	d := &delivery{signed: t, next: t.head.height + 1, contact: time.Now()}
+	d := &delivery{signed: t, next: t.head.height + 1}
 	retry := firstRetry
 	for {
 		patience := resendPolls * c.config.Poll
@@ -118,30 +123,37 @@ func (c *Client) deliver(ctx context.Context, t *signed) (int64, error) {
 		}
 		wait, cancel := context.WithTimeout(ctx, patience)
 		height, err := c.find(wait, d)
+		noNews := wait.Err() != nil
 		cancel()
 		switch {
-		case err == nil:
-			return height, nil
+		case !errors.Is(err, errRead):
+			return height, err
 		case ctx.Err() != nil:
 			return 0, d.lost(ctx.Err())
-		case errors.Is(err, context.DeadlineExceeded): // no news: send again
-		case errors.Is(err, market.ErrUnavailable) && !errors.Is(err, errExpired), errors.Is(err, errNode):
-			if time.Since(d.contact) > c.config.Timeout+contactLost {
-				return 0, d.lost(err)
-			}
+		case noNews: // send again
+		case d.gaveUp(c.config.Timeout + contactLost):
+			// The kind of err is that of the read, not of the transaction.
+			return 0, d.lost(fmt.Errorf("for too long: %s", err.Error()))
+		default:
 			if err := pause(ctx, retry); err != nil {
 				return 0, d.lost(err)
 			}
-		default:
-			return 0, err
 		}
 	}
+}
+
+// gaveUp notes a failure to read and reports whether they have lasted too long.
+func (d *delivery) gaveUp(patience time.Duration) bool {
+	if d.failing.IsZero() {
+		d.failing = time.Now()
+	}
+	return time.Since(d.failing) > patience
 }
 
 // lost is the error for a wait that ends without an answer.
 func (d *delivery) lost(err error) error {
 	if !d.sent {
-		return fmt.Errorf("client: transaction was not sent: %w", err)
+		return fmt.Errorf("client: transaction was not sent: %w: %w", market.ErrUnavailable, err)
 	}
 	return fmt.Errorf("client: transaction %s: %w: %w", d.hash, ErrOutcomeUnknown, err)
 }
@@ -155,7 +167,6 @@ func (c *Client) send(ctx context.Context, d *delivery) (pooled bool, err error)
 		d.sent = d.sent || !neverArrived(err)
 		return false, nil
 	}
-	d.contact = time.Now()
 	res := result{r.TxResponse.Code, r.TxResponse.Codespace, r.TxResponse.RawLog}
 	switch {
 	case res.code == 0, res.is(sdkInCache):
@@ -185,23 +196,24 @@ func (r result) outcome() error {
 	return r.err()
 }
 
-// find reads blocks until one has the transaction.
+// find reads blocks until one has the transaction. An error that does not wrap
+// [errRead] is what became of it.
 func (c *Client) find(ctx context.Context, d *delivery) (int64, error) {
 	for {
 		newest, err := c.headAbove(ctx, d.next-1)
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("%w: %w", errRead, err)
 		}
-		d.contact = time.Now()
 		for ; d.next <= newest.height; d.next++ {
 			b, err := c.blockAt(ctx, d.next)
 			if err != nil {
-				return 0, err
+				return 0, fmt.Errorf("%w: %w", errRead, err)
 			}
 			if r, ok := b.txs[d.hash]; ok {
 				return b.height, r.outcome()
 			}
 		}
+		d.failing = time.Time{}
 		if newest.time.After(d.deadline) {
 			return 0, fmt.Errorf("client: transaction %s: %w: %w", d.hash, market.ErrUnavailable, errExpired)
 		}

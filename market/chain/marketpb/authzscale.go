@@ -33,11 +33,15 @@ func (g DeploymentGrant) checkScale() error {
 }
 
 // allowScale refuses a message that leaves the ranges, costs more, or brings
-// another manifest. What the new counts cost only the market knows, which holds
+// another manifest. It must name counts, each of a group and a unit that is
+// granted: without any it would take back what the granter has asked for. What the new counts cost only the market knows, which holds
 // the message to the price that it names.
 func (g DeploymentGrant) allowScale(m *MsgScaleLease) error {
 	if len(m.Hash) > 0 {
 		return market.Refuse(market.ErrUnauthorized, "grant-hash", "scaling with a new manifest is not granted")
+	}
+	if len(m.Counts) == 0 {
+		return market.Refuse(market.ErrUnauthorized, "grant-count", "taking back a request without naming a count is not granted")
 	}
 	for _, c := range m.Counts {
 		i := slices.IndexFunc(g.Counts, func(r CountRange) bool { return r.Gseq == m.Gseq && r.Unit == c.Unit })

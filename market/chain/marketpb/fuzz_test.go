@@ -98,6 +98,52 @@ func FuzzGenesis(f *testing.F) {
 	})
 }
 
+// An authorization and the message it is asked about come from strangers: whatever
+// they are, what is accepted is granted, and what is left is again an authorization.
+func FuzzAuthorizations(f *testing.F) {
+	a, err := scaleOnly().Marshal()
+	require.NoError(f, err)
+	m, err := scaleMsg(9, marketpb.UnitCount{Unit: 1, Count: 3}).Marshal()
+	require.NoError(f, err)
+	f.Add(a, m)
+	f.Fuzz(func(t *testing.T, rawGrant, rawMsg []byte) {
+		var a marketpb.DeploymentAuthorization
+		if a.Unmarshal(rawGrant) != nil || a.ValidateBasic() != nil {
+			return
+		}
+		var scale marketpb.MsgScaleLease
+		if scale.Unmarshal(rawMsg) == nil {
+			if r, err := a.Accept(blockContext(), &scale); err == nil {
+				require.True(t, r.Accept)
+				require.NotEmpty(t, scale.Counts)
+				require.Empty(t, scale.Hash)
+			}
+		}
+		var deposit marketpb.MsgDepositDeployment
+		if deposit.Unmarshal(rawMsg) == nil {
+			if r, err := a.Accept(blockContext(), &deposit); err == nil && !r.Delete {
+				require.NoError(t, r.Updated.(*marketpb.DeploymentAuthorization).ValidateBasic())
+			}
+		}
+	})
+}
+
+// Whatever governance is told to set is valid, or refused.
+func FuzzUpdateParams(f *testing.F) {
+	raw, err := (&marketpb.MsgUpdateParams{Authority: "gov", Params: marketpb.FromParams(market.DefaultParams("uakt"))}).Marshal()
+	require.NoError(f, err)
+	f.Add(raw)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var m marketpb.MsgUpdateParams
+		if m.Unmarshal(raw) != nil {
+			return
+		}
+		if p, err := marketpb.ToParams(m.Params); err == nil {
+			require.NoError(t, p.Validate())
+		}
+	})
+}
+
 // Events come from nodes that one may not trust.
 func FuzzEvents(f *testing.F) {
 	f.Add("moorage.market.v1.EventOrderCreated", `"owner"`, `"12"`, "3", "4", `"provider"`, "", "")

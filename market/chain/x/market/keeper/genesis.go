@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/market/chain/marketpb"
 	"github.com/moorage-dev/moorage/market/machine"
 )
@@ -16,6 +17,9 @@ func (k *Keeper) InitGenesis(ctx context.Context, g *marketpb.GenesisState) erro
 	if err != nil {
 		return fmt.Errorf("keeper: genesis: %w", err)
 	}
+	if err := checkSettled(state, max(1, moment(ctx).Height)); err != nil {
+		return err
+	}
 	if err := k.params.Set(ctx, params); err != nil {
 		return err
 	}
@@ -23,6 +27,25 @@ func (k *Keeper) InitGenesis(ctx context.Context, g *marketpb.GenesisState) erro
 		return fmt.Errorf("keeper: genesis: %w", err)
 	}
 	return k.Check(ctx)
+}
+
+// checkSettled refuses a state that is settled beyond the height at which it is to
+// go on: nothing could be done with its accounts until that height.
+func checkSettled(g machine.Genesis, height int64) error {
+	bad := func(what any, at int64) error {
+		return fmt.Errorf("keeper: genesis: %v is settled up to %d, the chain begins at %d: %w", what, at, height, market.ErrInvalid)
+	}
+	for _, a := range g.Accounts {
+		if a.SettledAt > height {
+			return bad(a.ID, a.SettledAt)
+		}
+	}
+	for _, r := range g.Retainers {
+		if r.SettledAt > height {
+			return bad(r.ID, r.SettledAt)
+		}
+	}
+	return nil
 }
 
 // ExportGenesis reads the whole state.

@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"cosmossdk.io/collections"
 	"cosmossdk.io/core/address"
@@ -173,6 +174,9 @@ func (k *Keeper) Execute(ctx context.Context, msg market.Msg) error {
 	if err := k.checkSigner(msg.Signer()); err != nil {
 		return marketpb.WireError(err)
 	}
+	if err := k.checkListed(msg); err != nil {
+		return marketpb.WireError(err)
+	}
 	m, err := k.machine(ctx)
 	if err != nil {
 		return err
@@ -182,6 +186,24 @@ func (k *Keeper) Execute(ctx context.Context, msg market.Msg) error {
 		return marketpb.WireError(err)
 	}
 	emit(ctx, events)
+	return nil
+}
+
+// checkListed checks the addresses that the groups of a new deployment name: one
+// that is written otherwise would match nobody, and exclude nobody.
+func (k *Keeper) checkListed(msg market.Msg) error {
+	d, ok := msg.(market.CreateDeployment)
+	if !ok {
+		return nil
+	}
+	for _, g := range d.Groups {
+		r := g.Requirements
+		for _, a := range slices.Concat(r.SignedBy.AllOf, r.SignedBy.AnyOf, r.Providers.Allowed, r.Providers.Excluded) {
+			if err := k.checkSigner(a); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

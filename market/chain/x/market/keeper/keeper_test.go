@@ -213,14 +213,58 @@ func TestParametersBelongToTheAuthority(t *testing.T) {
 	want := market.DefaultParams("uakt", "uact")
 	want.FeePerMyriad = 42
 	_, err := server.UpdateParams(f.ctx, &marketpb.MsgUpdateParams{Authority: "someone", Params: marketpb.FromParams(want)})
-	require.ErrorIs(t, err, sdkerrors.ErrUnauthorized)
+	wantRule(t, err, market.ErrUnauthorized, "authority")
 	_, err = server.UpdateParams(f.ctx, &marketpb.MsgUpdateParams{Authority: authority})
-	require.ErrorIs(t, err, market.ErrInvalid)
+	wantRule(t, err, market.ErrInvalid, "params")
 	_, err = server.UpdateParams(f.ctx, &marketpb.MsgUpdateParams{Authority: authority, Params: marketpb.FromParams(want)})
 	require.NoError(t, err)
 	got, err := f.Params(f.ctx)
 	require.NoError(t, err)
 	assert.Equal(t, want, got)
+}
+
+// wantRule checks that an error is a refusal, and comes out of its own text again.
+func wantRule(t *testing.T, err error, kind error, rule string) {
+	t.Helper()
+	require.Error(t, err)
+	again, ok := marketpb.ParseError(err.Error())
+	require.True(t, ok, err)
+	require.ErrorIs(t, again, kind)
+	var re *market.RuleError
+	require.ErrorAs(t, again, &re)
+	require.Equal(t, rule, re.Rule)
+}
+
+func TestAddressesThatAGroupListsAreWrittenAsTheChainWritesThem(t *testing.T) {
+	f := newFixture(t)
+	owner := f.fund("owner")
+	other, _ := addressOf("other")
+	capitals := []market.Address{market.Address(strings.ToUpper(string(other)))}
+	for name, bend := range map[string]func(r *market.Requirements){
+		"all of":   func(r *market.Requirements) { r.SignedBy.AllOf = capitals },
+		"any of":   func(r *market.Requirements) { r.SignedBy.AnyOf = capitals },
+		"allowed":  func(r *market.Requirements) { r.Providers.Allowed = capitals },
+		"excluded": func(r *market.Requirements) { r.Providers.Excluded = capitals },
+		"no such":  func(r *market.Requirements) { r.Providers.Excluded = []market.Address{"provider"} },
+	} {
+		msg := order(owner, 1)
+		bend(&msg.Groups[0].Requirements)
+		t.Run(name, func(t *testing.T) { wantRule(t, f.do(msg), market.ErrInvalid, "address") })
+	}
+	msg := order(owner, 1)
+	msg.Groups[0].Requirements.Providers.Excluded = []market.Address{other}
+	require.NoError(t, f.do(msg))
+}
+
+func TestAGenesisIsNotSettledBeyondItsHeight(t *testing.T) {
+	f := newFixture(t)
+	require.NoError(t, f.do(order(f.fund("owner"), 1)))
+	g, err := f.ExportGenesis(f.ctx)
+	require.NoError(t, err)
+	g.Accounts[0].SettledAt = 2
+	later := newFixture(t)
+	later.balances = f.balances
+	require.ErrorIs(t, later.InitGenesis(later.ctx, g), market.ErrInvalid)
 }
 
 func TestGenesisComesBackAsItWent(t *testing.T) {

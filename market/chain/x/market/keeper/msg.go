@@ -3,8 +3,7 @@ package keeper
 import (
 	"context"
 
-	sdkerrors "github.com/cosmos/cosmos-sdk/types/errors"
-
+	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/market/chain/marketpb"
 )
 
@@ -27,11 +26,11 @@ func (s msgServer) execute(ctx context.Context, m marketpb.Msg) error {
 // UpdateParams implements [marketpb.MsgServer].
 func (s msgServer) UpdateParams(ctx context.Context, m *marketpb.MsgUpdateParams) (*marketpb.MsgUpdateParamsResponse, error) {
 	if m.Authority != s.keeper.config.Authority {
-		return nil, sdkerrors.ErrUnauthorized.Wrapf("the market's parameters belong to %s, not %s", s.keeper.config.Authority, m.Authority)
+		return nil, marketpb.WireError(market.Refuse(market.ErrUnauthorized, "authority", "the market's parameters belong to %s, not %s", s.keeper.config.Authority, m.Authority))
 	}
 	params, err := marketpb.ToParams(m.Params)
 	if err != nil {
-		return nil, marketpb.WireError(err)
+		return nil, marketpb.WireError(market.Refuse(market.ErrInvalid, "params", "%v", err))
 	}
 	return &marketpb.MsgUpdateParamsResponse{}, s.keeper.SetParams(ctx, params)
 }
