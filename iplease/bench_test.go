@@ -158,6 +158,18 @@ func BenchmarkHolder(b *testing.B) {
 	}
 }
 
+// BenchmarkClaimsOfATenant lists what one of 100,000 tenants has.
+func BenchmarkClaimsOfATenant(b *testing.B) {
+	t := benchTable(b, "2001:db8::/64", 100_000)
+	owner := benchLease(7).Owner
+	defer processor(b)()
+	for b.Loop() {
+		if len(t.Claims(owner)) != 1 {
+			b.Fatal("not its claim")
+		}
+	}
+}
+
 // BenchmarkRestore makes a table of 100,000 claims out of its records.
 func BenchmarkRestore(b *testing.B) {
 	rs := benchTable(b, "2001:db8::/64", 100_000).Records()

@@ -258,6 +258,7 @@ func (t *Table) fresh(id ClaimID, lease market.LeaseID, reserved *claim, w *Want
 	}
 	if reserved != nil {
 		t.unreserve(reserved)
+		t.touch(reserved)
 	}
 	if old := t.claims[id]; old != nil {
 		t.unname(old) // it cools under its address alone
@@ -323,11 +324,12 @@ func withoutName(names []string, name string) []string {
 func (t *Table) settle(c, reserved *claim, order market.OrderID) {
 	if c.backs() {
 		backed, number, until := c.order, c.number, c.until
-		t.unreserve(c)
+		t.unback(c)
 		if reserved != nil && reserved != c && (backed == order || reserved.alike(c)) {
 			t.unreserve(reserved)
 			t.reserveFor(reserved, backed, number)
 			t.schedule(reserved, until)
+			t.touch(reserved)
 			return
 		}
 	}

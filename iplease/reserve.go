@@ -51,7 +51,9 @@ func (t *Table) Reserve(r Request) error {
 		}
 		c := t.allocate(r.Order.Owner, &r.Selection, Reserved)
 		if c == nil {
-			c = t.kept(r.Order.Owner, r.Selection)
+			if c = t.kept(r.Order.Owner, r.Selection); c != nil {
+				t.touch(c)
+			}
 		}
 		if c == nil {
 			for _, c := range made {
@@ -84,25 +86,25 @@ func (t *Table) CanReserve(r Request) error {
 	return err
 }
 
-// reserveFor notes the order that counts on a claim.
+// reserveFor notes the order that counts on a claim. That the claim has changed is
+// for the caller to note.
 func (t *Table) reserveFor(c *claim, id market.OrderID, number uint32) {
 	c.order, c.number = id, number
 	chain(t.orders, id, c)
-	t.touch(c)
 }
 
-// unreserve takes a claim from the order that counts on it.
+// unreserve takes a claim from the order that counts on it; as reserveFor.
 func (t *Table) unreserve(c *claim) {
 	unchain(t.orders, c.order, c)
 	t.schedule(c, time.Time{})
 	c.order, c.number = market.OrderID{}, 0
-	t.touch(c)
 }
 
 // unback is unreserve for a parked claim that may back nothing.
 func (t *Table) unback(c *claim) {
 	if c.backs() {
 		t.unreserve(c)
+		t.touch(c)
 	}
 }
 
@@ -134,6 +136,8 @@ func (t *Table) dropReservation(c *claim) {
 	t.unreserve(c)
 	if c.state == Reserved {
 		t.remove(c)
+	} else {
+		t.touch(c)
 	}
 }
 

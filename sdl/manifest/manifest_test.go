@@ -112,6 +112,12 @@ func TestCheckNamesEveryDifference(t *testing.T) {
 		{"another port", func(m manifest.Manifest, _ *market.GroupSpec) { m[0].Services[0].Expose[0].Global = true }, "web", "expose[1]"},
 		{"port not used", func(m manifest.Manifest, _ *market.GroupSpec) { m[0].Services[1].Expose = m[0].Services[1].Expose[1:] }, "", "expose"},
 		{"another address", func(m manifest.Manifest, _ *market.GroupSpec) { m[0].Services[1].Expose[1].EndpointSequenceNumber = 1 }, "web", "expose[1]"},
+		{"two names for an address", func(m manifest.Manifest, _ *market.GroupSpec) {
+			m[0].Services[0].Expose[0] = manifest.Expose{Port: 81, Proto: manifest.UDP, Global: true, IP: "back", EndpointSequenceNumber: 2}
+		}, "web", "expose[1].ip"},
+		{"two addresses for a name", func(m manifest.Manifest, _ *market.GroupSpec) {
+			m[0].Services[0].Expose[0] = manifest.Expose{Port: 81, Proto: manifest.UDP, Global: true, IP: "front", EndpointSequenceNumber: 3}
+		}, "web", "expose[1].endpointSequenceNumber"},
 		{"another group", func(m manifest.Manifest, _ *market.GroupSpec) { m[0].Name = "east" }, "", "name"},
 		{"bad image", func(m manifest.Manifest, _ *market.GroupSpec) { m[0].Services[0].Image = "" }, "api", "image"},
 		{"bad name", func(m manifest.Manifest, _ *market.GroupSpec) { m[0].Services[1].Name = "Web" }, "Web", "name"},
