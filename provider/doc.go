@@ -41,8 +41,11 @@
 //
 // # Goroutines
 //
-// Run starts one goroutine each for the market's news, the cluster's news, the
-// clock and the money, [Config.Workers] for the work on leases and
-// [Config.BidWorkers] for that on orders; it waits for all of them. Work on one
-// order or lease never runs twice at a time.
+// Run starts one goroutine each for the market's news, the cluster's news and that of
+// its nodes, the clock and the money, [Config.Workers] for the work on leases and
+// [Config.BidWorkers] for that on orders; it waits for all of them. The workers
+// never work on one order or lease twice at a time. A tenant's request (a manifest,
+// a restart, a migration) may look at a lease at the same moment as a worker: the
+// changes of its record are one after another, and the cluster takes no older
+// revision.
 package provider

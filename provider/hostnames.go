@@ -96,15 +96,19 @@ func (p *Provider) offerNames(gone market.LeaseID) {
 // from other leases of the same tenant to this one, which must ask for them in
 // its manifest. The change is durable when it returns; the names lead to
 // neither lease for the moment between two changes of the cluster's routes.
-func (p *Provider) MigrateHostnames(ctx context.Context, to market.LeaseID, names []string) ([]api.HostnameMoved, error) {
+// A credential that is not for a service that loses or gets a name moves none.
+func (p *Provider) MigrateHostnames(ctx context.Context, to market.LeaseID, names []string, may gateway.MayChange) ([]api.HostnameMoved, error) {
 	if !p.serving(to) {
 		return nil, market.Refuse(market.ErrNotFound, "no-lease", "this provider does not serve lease %s", to)
+	}
+	if err := p.mayMoveAll(to, names, may); err != nil {
+		return nil, err
 	}
 	results := make([]api.HostnameMoved, len(names))
 	changed := map[market.LeaseID]bool{}
 	for i, name := range names {
 		var err error
-		if results[i], err = p.moveName(to, strings.ToLower(name)); err != nil {
+		if results[i], err = p.moveName(to, strings.ToLower(name), may); err != nil {
 			return nil, err
 		}
 		if from := results[i].From; from != nil {
@@ -121,8 +125,41 @@ func (p *Provider) MigrateHostnames(ctx context.Context, to market.LeaseID, name
 	return results, nil
 }
 
+// mayMoveAll checks a credential before anything is moved.
+func (p *Provider) mayMoveAll(to market.LeaseID, names []string, may gateway.MayChange) error {
+	p.names.Lock()
+	defer p.names.Unlock()
+	target, _ := p.record(to)
+	for _, name := range names {
+		name = strings.ToLower(name)
+		from, _ := p.holder(name, to)
+		if err := mayMove(name, may, target, from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayMove checks that a credential is for every service of these leases, all of
+// one tenant, that asks for a name.
+func mayMove(name string, may gateway.MayChange, leases ...Record) error {
+	for _, r := range leases {
+		if r.Lease.Owner != leases[0].Lease.Owner {
+			continue // it is not moved
+		}
+		group, _ := r.Group()
+		for _, s := range group.Services {
+			one := driver.Workload{Group: manifest.Group{Services: []manifest.Service{s}}}
+			if slices.Contains(one.Hostnames(), name) && !may(r.Lease, s.Name) {
+				return fmt.Errorf("%w: the token is not for service %s of deployment %d", api.ErrForbidden, s.Name, r.Lease.DSeq)
+			}
+		}
+	}
+	return nil
+}
+
 // moveName decides about one name and stores the decision.
-func (p *Provider) moveName(to market.LeaseID, name string) (api.HostnameMoved, error) {
+func (p *Provider) moveName(to market.LeaseID, name string, may gateway.MayChange) (api.HostnameMoved, error) {
 	p.names.Lock()
 	defer p.names.Unlock()
 	out := api.HostnameMoved{Hostname: name}
@@ -137,6 +174,9 @@ func (p *Provider) moveName(to market.LeaseID, name string) (api.HostnameMoved, 
 	case taken && from.Lease.Owner != to.Owner:
 		out.Rule, out.Detail = "hostname-taken", fmt.Sprintf("host name %s belongs to another tenant", name)
 		return out, nil
+	}
+	if err := mayMove(name, may, target, from); err != nil {
+		return out, err // the name has changed hands since it was checked
 	}
 	out.Moved = true
 	if taken {

@@ -77,7 +77,7 @@ func TestAHostnameStaysWithTheLeaseThatAskedFirstUntilItIsMigrated(t *testing.T)
 
 		stop() // what has which name survives
 		w.start(nil)
-		moved, err := w.provider().MigrateHostnames(t.Context(), young.Leases[0], []string{"shop.EXAMPLE", "other.example"})
+		moved, err := w.provider().MigrateHostnames(t.Context(), young.Leases[0], []string{"shop.EXAMPLE", "other.example"}, anyService)
 		require.NoError(t, err)
 		require.Len(t, moved, 2)
 		assert.Equal(t, api.HostnameMoved{Hostname: "shop.example", Moved: true, From: &old.Leases[0]}, moved[0])
@@ -86,7 +86,7 @@ func TestAHostnameStaysWithTheLeaseThatAskedFirstUntilItIsMigrated(t *testing.T)
 		assert.Equal(t, api.HostnameBound, w.hostname(young.Leases[0]).State)
 		assert.Equal(t, api.HostnameWithheld, w.hostname(old.Leases[0]).State)
 
-		again, err := w.provider().MigrateHostnames(t.Context(), young.Leases[0], []string{"shop.example"})
+		again, err := w.provider().MigrateHostnames(t.Context(), young.Leases[0], []string{"shop.example"}, anyService)
 		require.NoError(t, err)
 		assert.Equal(t, []api.HostnameMoved{{Hostname: "shop.example"}}, again, "nothing to do")
 
@@ -108,7 +108,7 @@ func TestAMigrationThatCrashedAfterItWasStoredIsCarriedOut(t *testing.T) {
 			}
 			return nil
 		})
-		moved, err := w.provider().MigrateHostnames(t.Context(), young.Leases[0], []string{"shop.example"})
+		moved, err := w.provider().MigrateHostnames(t.Context(), young.Leases[0], []string{"shop.example"}, anyService)
 		require.NoError(t, err)
 		require.True(t, moved[0].Moved)
 		stop()
@@ -167,5 +167,30 @@ func TestARestartReplacesTheReplicasAndSurvivesACrash(t *testing.T) {
 		w.cluster.SetFault(nil)
 		w.start(nil)
 		eventually(t, "the replica is a new one after the crash", replaced)
+	})
+}
+
+// anyService is a credential for everything.
+func anyService(market.LeaseID, string) bool { return true }
+
+func TestAHostnameIsMovedByNoCredentialThatIsNotForBothEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, memcluster.Config{})
+		w.start(nil)
+		old, err := w.tenant.Deploy(t.Context(), named(t, "V=1", "shop.example"))
+		require.NoError(t, err)
+		young, err := w.tenant.Deploy(t.Context(), named(t, "V=2", "shop.example"))
+		require.NoError(t, err)
+		for _, end := range []market.LeaseID{old.Leases[0], young.Leases[0]} {
+			_, err := w.provider().MigrateHostnames(t.Context(), young.Leases[0], []string{"Shop.Example"}, func(id market.LeaseID, service string) bool {
+				return id == end && service == "web"
+			})
+			require.ErrorIs(t, err, api.ErrForbidden)
+		}
+		moved, err := w.provider().MigrateHostnames(t.Context(), young.Leases[0], []string{"shop.example"}, func(id market.LeaseID, service string) bool {
+			return service == "web"
+		})
+		require.NoError(t, err)
+		assert.True(t, moved[0].Moved)
 	})
 }

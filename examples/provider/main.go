@@ -117,7 +117,7 @@ type runOptions struct {
 	level                       string
 	// pricing is a file, operator the address of the operator's door; "" is none.
 	pricing, operator string
-	drain             bool
+	drain, audience   bool
 	overcommit        map[string]int
 	ips               stack.IPFlags
 	kube              stack.KubeFlags
@@ -141,7 +141,8 @@ func (p *program) runCommand() *cobra.Command {
 	f.StringVar(&o.level, "log", "info", "what to log: debug, info, warn or error")
 	f.StringVar(&o.pricing, "pricing", "", "file with rates, a program or lists of tenants; none is the usual rates")
 	f.StringVar(&o.operator, "operator", "", "where the operator's door listens, for example 127.0.0.1:9464; it asks for no password")
-	f.BoolVar(&o.drain, "drain", false, "start without making new bids")
+	f.BoolVar(&o.drain, "drain", false, "start without making new bids, until \"provider resume\"")
+	f.BoolVar(&o.audience, "token-audience", false, "refuse tokens that do not name this provider, so that no other provider can use those it is shown")
 	f.StringToIntVar(&o.overcommit, "overcommit", nil, "what may be promised, in percent of what there is, for example cpu=150,memory=90")
 	return cmd
 }
@@ -188,7 +189,7 @@ func (p *program) run(ctx context.Context, o runOptions) (err error) {
 		PublicHost: o.host, Domain: o.domain, Pricer: pricer, IPs: ips, Logger: log,
 		Attributes: append(attributes, stack.StorageAttributes()...).Sorted(),
 		Observer:   provider.Observers{shown, provider.ObserverFunc(func(e provider.Event) { logEvent(log, e) })},
-		Overcommit: over,
+		Overcommit: over, TokenAudience: o.audience,
 	})
 	if err != nil {
 		return err

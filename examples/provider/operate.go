@@ -73,6 +73,10 @@ func (p *program) operatorCommands() []*cobra.Command {
 			},
 		},
 		{
+			Use: "withdraw", Short: "Have the earnings of all leases paid out now", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return ask(cmd, http.MethodPost, "/withdraw", nil) },
+		},
+		{
 			Use: "overview", Short: "Show leases, bids, and why orders are not bid on", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return ask(cmd, http.MethodGet, "/overview", nil) },
 		},

@@ -112,6 +112,15 @@ func factsText(as market.Attributes) string {
 	return strings.Join(facts, " ")
 }
 
+// allFactsText prints everything that a provider says of itself.
+func allFactsText(as market.Attributes) string {
+	facts := make([]string, len(as))
+	for i, a := range as {
+		facts[i] = a.Key + "=" + a.Value
+	}
+	return strings.Join(facts, " ")
+}
+
 // question lets a person choose. An empty answer takes none.
 func (c *chooser) question(bids []market.Bid) (market.Bid, bool) {
 	for {

@@ -34,7 +34,7 @@ func (p *program) listCommand() *cobra.Command {
 				for _, d := range list {
 					rows = append(rows, fmt.Sprintf("%d\t%s\t#%d\t%s…", d.ID.DSeq, d.State, d.CreatedAt, d.Hash.String()[:12]))
 				}
-				return p.print(list, rows...)
+				return p.print(documents(list), rows...)
 			})
 		},
 	}
@@ -171,7 +171,7 @@ func (p *program) escrow(ctx context.Context, dseq string) error {
 		if balance.BlocksLeft >= 0 {
 			rows = append(rows, "price\t"+balance.PerBlock.String(), "lasts\t"+lastsText(balance))
 		}
-		return p.print(balance, rows...)
+		return p.print(balanceDocument{balance, balance.State.String()}, rows...)
 	})
 }
 
@@ -191,7 +191,8 @@ func lastsText(b tenant.Balance) string {
 }
 
 func (p *program) providersCommand() *cobra.Command {
-	return &cobra.Command{
+	var wide bool
+	cmd := &cobra.Command{
 		Use: "providers", Short: "List the providers of the market", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.with(cmd.Context(), func(ctx context.Context, s *session) error {
@@ -201,12 +202,18 @@ func (p *program) providersCommand() *cobra.Command {
 				}
 				rows := []string{"PROVIDER\tGATEWAY\tATTRIBUTES"}
 				for _, pr := range list {
-					rows = append(rows, fmt.Sprintf("%s\t%s\t%s", pr.Owner, pr.HostURI, factsText(pr.Attributes)))
+					facts := factsText(pr.Attributes)
+					if wide {
+						facts = allFactsText(pr.Attributes)
+					}
+					rows = append(rows, fmt.Sprintf("%s\t%s\t%s", pr.Owner, pr.HostURI, facts))
 				}
 				return p.print(list, rows...)
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&wide, "wide", false, "capabilities too: storage classes, GPUs")
+	return cmd
 }
 
 func (p *program) bidsCommand() *cobra.Command {
@@ -228,7 +235,7 @@ func (p *program) bidsCommand() *cobra.Command {
 				for _, b := range list {
 					rows = append(rows, fmt.Sprintf("%d/%d/%d\t%s\t%s\t%s", b.ID.DSeq, b.ID.GSeq, b.ID.OSeq, b.ID.Provider, b.Price, b.State))
 				}
-				return p.print(list, rows...)
+				return p.print(bidDocuments(list), rows...)
 			})
 		},
 	}

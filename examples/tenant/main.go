@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -24,6 +25,8 @@ import (
 	"github.com/moorage-dev/moorage/market/chain/app"
 	"github.com/moorage-dev/moorage/market/chain/client"
 	"github.com/moorage-dev/moorage/market/chain/keys"
+	"github.com/moorage-dev/moorage/market/tenant"
+	"github.com/moorage-dev/moorage/provider/gateway/api"
 )
 
 func main() {
@@ -33,8 +36,14 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
+// Exit codes that scripts may rely on; exec and sdl have codes of their own.
+const (
+	codeNoBids   = 3
+	codeNotReady = 4
+)
+
 // exitCode prints an error and turns it into a code: the command's own for exec
-// and sdl, 1 for everything else.
+// and sdl, one each for no bids and for what does not run, 1 for everything else.
 func exitCode(err error) int {
 	var remote *remoteExitError
 	var sdl *sdlcmd.ExitError
@@ -50,6 +59,17 @@ func exitCode(err error) int {
 		return sdl.Code
 	}
 	fmt.Fprintln(os.Stderr, "error:", err)
+	return codeOf(err)
+}
+
+// codeOf is the exit code for an error of the market or a provider.
+func codeOf(err error) int {
+	if _, ok := errors.AsType[*tenant.NoBidsError](err); ok {
+		return codeNoBids
+	}
+	if _, ok := errors.AsType[*tenant.NotReadyError](err); ok {
+		return codeNotReady
+	}
 	return 1
 }
 
@@ -77,7 +97,11 @@ providers, and shows what runs.
   tenant keys add tenant
   tenant deploy app.yaml
   tenant logs 1234 --follow
-  tenant close 1234`,
+  tenant close 1234
+
+Exit codes: 0 done, 3 no provider bids, 4 the containers do not run in time or
+their lease has ended, 1 anything else; "exec" and "shell" end with the code of the
+command, "sdl" with codes of its own.`,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return app.ConfigureAddresses(p.prefix) },
 	}
@@ -154,10 +178,18 @@ func (p *program) with(ctx context.Context, f func(context.Context, *session) er
 
 // explain adds to an error what the person can do.
 func (p *program) explain(err error) error {
-	if errors.Is(err, market.ErrUnavailable) {
+	if errors.Is(err, market.ErrUnavailable) && !fromGateway(err) {
 		return fmt.Errorf("%w: is a node running with --grpc %s?", err, p.node)
 	}
 	return err
+}
+
+// fromGateway reports whether an error is of the way to a provider's gateway, or
+// its answer: the chain is not spoken to over HTTP.
+func fromGateway(err error) bool {
+	_, way := errors.AsType[*url.Error](err)
+	_, answer := errors.AsType[*api.Error](err)
+	return way || answer
 }
 
 // withBuyer runs f with a tenant whose certificate is on the chain.

@@ -36,7 +36,7 @@ func (p *program) createCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return p.print(map[string]any{"dseq": id.DSeq, "orders": orders},
+				return p.print(map[string]any{"dseq": id.DSeq, "orders": orderDocuments(orders)},
 					fmt.Sprintf("deployment\t%d\t%d order(s) open", id.DSeq, len(orders)))
 			})
 		},
@@ -112,8 +112,12 @@ func (p *program) sendManifestCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := b.SendManifest(ctx, leases, plan.Manifest); err != nil || !wait {
+				if err := b.SendManifest(ctx, leases, plan.Manifest); err != nil {
 					return err
+				}
+				if !wait {
+					return p.print(map[string]any{"dseq": id.DSeq, "hash": plan.Hash, "leases": leases},
+						fmt.Sprintf("deployment %d\tmanifest accepted", id.DSeq))
 				}
 				status, err := b.AwaitReady(ctx, leases, plan.Hash)
 				if err != nil {

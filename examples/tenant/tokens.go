@@ -28,6 +28,7 @@ type tokenOptions struct {
 	services []string
 	scopes   []string
 	full     bool
+	audience []string
 }
 
 func (p *program) tokenCommand() *cobra.Command {
@@ -66,6 +67,7 @@ Examples:
 	f.StringVar(&o.provider, "provider", "", "only at this provider")
 	f.Uint64Var(&o.dseq, "dseq", 0, "only for this deployment; needs --provider")
 	f.StringSliceVar(&o.services, "service", nil, "only for these services; needs --dseq")
+	f.StringSliceVar(&o.audience, "audience", nil, "providers that take it, as addresses; some take no token that does not name them. Programs other than this may not know it")
 	cmd.MarkFlagsMutuallyExclusive("scope", "full")
 	cmd.MarkFlagsOneRequired("scope", "full")
 	return cmd
@@ -82,6 +84,9 @@ func scopesText() string {
 // claims turns the flags into what the token says.
 func (o tokenOptions) claims(issuer market.Address, now time.Time) (jwt.Claims, error) {
 	c := jwt.Lasting(issuer, now, o.valid)
+	for _, a := range o.audience {
+		c.Audience = append(c.Audience, market.Address(a))
+	}
 	var scopes []api.Scope
 	for _, s := range o.scopes {
 		if !api.Scope(s).Grantable() {

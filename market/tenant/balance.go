@@ -11,21 +11,21 @@ import (
 // Balance says what a deployment has cost so far, per denomination of its
 // deposits.
 type Balance struct {
-	Deployment market.DeploymentID
-	State      market.AccountState
+	Deployment market.DeploymentID `json:"deployment"`
+	State      market.AccountState `json:"state"`
 	// Funds are still in escrow and unspent at the height of the last settlement.
-	Funds market.Coins
+	Funds market.Coins `json:"funds"`
 	// Spent went to the providers' streams.
-	Spent market.Coins
+	Spent market.Coins `json:"spent"`
 	// PerBlock is the sum of the prices of the leases that are not closed, zero when none.
-	PerBlock market.Price
+	PerBlock market.Price `json:"per_block"`
 	// BlocksLeft is how long the funds last at that price from Height on; -1 when
 	// nothing is being spent.
-	BlocksLeft int64
+	BlocksLeft int64 `json:"blocks_left"`
 	// TimeLeft is BlocksLeft at the pace of the newest blocks; 0 when nothing is
 	// being spent or the pace is not known.
-	TimeLeft time.Duration
-	Height   int64
+	TimeLeft time.Duration `json:"time_left_ns"`
+	Height   int64         `json:"height"`
 }
 
 // Balance reports the escrow account of a deployment.

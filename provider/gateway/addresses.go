@@ -9,6 +9,7 @@ import (
 
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/provider/gateway/api"
+	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
 // EndpointMigrator is a back end that can move leased addresses between leases.
@@ -68,8 +69,8 @@ func (g *Gateway) migrateEndpoints(w http.ResponseWriter, q *query) error {
 	return nil
 }
 
-// mayTake checks that the credential is also for the deployments that the
-// endpoints are taken from.
+// mayTake checks that the credential is for the services that get the endpoints,
+// and for the deployments and services that they are taken from.
 func (g *Gateway) mayTake(q *query, names []string) error {
 	b, ok := g.cfg.Backend.(AddressKeeper)
 	if !ok {
@@ -79,12 +80,43 @@ func (g *Gateway) mayTake(q *query, names []string) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range names {
+		if err := g.mayMove(q, q.deployment, q.lease.GSeq, name); err != nil {
+			return err
+		}
+	}
 	for _, ip := range held.IPs {
 		if ip.Holder == nil || !slices.Contains(names, ip.Endpoint) {
 			continue
 		}
-		if err := g.authorize(q.principal, api.Access{Scope: api.ScopeIPMigrate, Provider: g.cfg.Provider, DSeq: ip.Holder.DSeq}); err != nil {
+		if err := g.mayMove(q, *ip.Holder, 0, ip.Endpoint); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// mayMove checks that the credential is for a deployment, and for every service of
+// its groups, or of one of them, that uses an endpoint.
+func (g *Gateway) mayMove(q *query, id market.DeploymentID, gseq uint32, name string) error {
+	access := api.Access{Scope: q.scope, Provider: g.cfg.Provider, DSeq: id.DSeq, GSeq: gseq}
+	if err := g.authorize(q.principal, access); err != nil {
+		return err
+	}
+	m, err := g.cfg.Backend.Manifest(q.Context(), id)
+	if err != nil && !errors.Is(err, market.ErrNotFound) {
+		return err
+	}
+	for i, group := range m {
+		access.GSeq = uint32(i) + 1 // groups are numbered in the order of the manifest
+		for _, s := range group.Services {
+			uses := slices.ContainsFunc(s.Expose, func(e manifest.Expose) bool { return e.IP == name })
+			if access.Service = s.Name; !uses || gseq != 0 && gseq != access.GSeq {
+				continue
+			}
+			if err := g.authorize(q.principal, access); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -77,9 +77,16 @@ type Restarter interface {
 type HostnameMigrator interface {
 	// MigrateHostnames moves names from other leases of the same tenant to this
 	// one, and returns one result per name, in order. ErrNotFound for a lease that
-	// is not there. Names are in the form a tenant wrote them.
-	MigrateHostnames(ctx context.Context, to market.LeaseID, names []string) ([]api.HostnameMoved, error)
+	// is not there. Names are in the form a tenant wrote them. may says whether the
+	// credential is for a service of a lease: it must be for those that lose a name
+	// and those that get it, else nothing is moved and the error wraps
+	// [api.ErrForbidden].
+	MigrateHostnames(ctx context.Context, to market.LeaseID, names []string, may MayChange) ([]api.HostnameMoved, error)
 }
+
+// MayChange reports whether a credential is for a service of a lease. It may be
+// called at any time during the call that it is an argument of.
+type MayChange func(id market.LeaseID, service string) bool
 
 // Logger and Execer are the optional abilities that a back end shares with
 // drivers.

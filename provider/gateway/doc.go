@@ -23,7 +23,8 @@
 // Logs and events come as newline-delimited JSON to a plain GET, and over
 // WebSocket in the frames of package stream, as shells do; those streams survive a
 // short loss of connection. All bounds are in [Limits] and the constants here. A
-// plain stream whose reader takes nothing for [WriteTimeout] is cut off.
+// plain stream whose reader takes nothing for [WriteTimeout] is cut off. A slow
+// reader holds up its own stream and what feeds it, nobody else's.
 //
 // The package opens no sockets but those it is given, and knows no cluster and no
 // chain.

@@ -179,7 +179,7 @@ func (g *Gateway) migrateHostnames(w http.ResponseWriter, q *query) error {
 	if len(in.Hostnames) == 0 || len(in.Hostnames) > api.MaxHostnames {
 		return fmt.Errorf("%w: want 1 to %d host names", api.ErrMalformed, api.MaxHostnames)
 	}
-	results, err := b.MigrateHostnames(q.Context(), q.lease, in.Hostnames)
+	results, err := b.MigrateHostnames(q.Context(), q.lease, in.Hostnames, q.mayChange)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"net/http"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ type object = map[string]any
 // other languages. It is made from the table and the documents themselves, so
 // that it cannot differ from them.
 func openAPIDocument() map[string]any {
-	s := schemas{}
+	s := schemas{docs: object{}, keys: map[reflect.Type]string{}}
 	paths := map[string]any{}
 	for _, rt := range Routes() {
 		path, ok := paths[rt.Pattern].(object)
@@ -33,7 +34,7 @@ func openAPIDocument() map[string]any {
 		"info":    object{"title": "Moorage provider gateway", "version": api.APIVersion},
 		"paths":   paths,
 		"components": object{
-			"schemas": s,
+			"schemas": s.docs,
 			"securitySchemes": object{
 				"certificate": object{"type": "mutualTLS"},
 				"token":       object{"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
@@ -97,8 +98,31 @@ func (rt Route) parameters() []object {
 	return list
 }
 
-// schemas are the named JSON schemas that were referred to.
-type schemas map[string]any
+// schemas are the named JSON schemas that were referred to. A type has one key,
+// which no other type has, of the letters that OpenAPI allows.
+type schemas struct {
+	docs object
+	keys map[reflect.Type]string
+}
+
+// key returns the key of a type, and whether it is new.
+func (s schemas) key(t reflect.Type) (key string, fresh bool) {
+	if key, ok := s.keys[t]; ok {
+		return key, false
+	}
+	// Parameters of generic types are written with their packages' paths.
+	name := pathOfPackage().ReplaceAllString(t.Name(), "")
+	name = strings.Trim(notInKey().ReplaceAllString(name, "_"), "_")
+	key = name
+	for n := 2; s.docs[key] != nil; n++ {
+		key = name + strconv.Itoa(n)
+	}
+	s.keys[t], s.docs[key] = key, object{} // a type may refer to itself
+	return key, true
+}
+
+func pathOfPackage() *regexp.Regexp { return regexp.MustCompile(`[^\[\],*]*/`) }
+func notInKey() *regexp.Regexp      { return regexp.MustCompile(`[^a-zA-Z0-9.-]+`) }
 
 // ref returns a schema for a type; structs are named and kept.
 func (s schemas) ref(t reflect.Type) object {
@@ -112,11 +136,11 @@ func (s schemas) ref(t reflect.Type) object {
 	case reflect.Pointer:
 		return s.ref(t.Elem())
 	case reflect.Struct:
-		if _, ok := s[t.Name()]; !ok {
-			s[t.Name()] = nil // a type may refer to itself
-			s[t.Name()] = s.structure(t)
+		key, fresh := s.key(t)
+		if fresh {
+			s.docs[key] = s.structure(t)
 		}
-		return object{"$ref": "#/components/schemas/" + t.Name()}
+		return object{"$ref": "#/components/schemas/" + key}
 	case reflect.Slice, reflect.Array:
 		return object{"type": "array", "items": s.ref(t.Elem())}
 	case reflect.Map:

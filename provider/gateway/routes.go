@@ -247,6 +247,13 @@ func (q *query) mayRead(provider market.Address) func(gseq uint32, service strin
 	}
 }
 
+// mayChange is a [MayChange] for what the route is about.
+func (q *query) mayChange(id market.LeaseID, service string) bool {
+	return q.principal.grants.Allows(api.Access{
+		Scope: q.scope, Provider: id.Provider, DSeq: id.DSeq, GSeq: id.GSeq, OSeq: id.OSeq, Service: service,
+	})
+}
+
 func (q *query) parseIDs(provider market.Address) error {
 	if q.PathValue("dseq") == "" {
 		return nil

@@ -41,6 +41,25 @@ type session struct {
 	mu    sync.Mutex
 	conns int         // connections that are attached or about to be
 	grace *time.Timer // running while there are none
+	check check       // of the credential that was shown last
+}
+
+// check verifies a credential again.
+type check func(context.Context) error
+
+// verify checks the credential that was shown last.
+func (s *session) verify(ctx context.Context) error {
+	s.mu.Lock()
+	check := s.check
+	s.mu.Unlock()
+	return check(ctx)
+}
+
+// renew takes the credential of a client that comes back for that of the stream.
+func (s *session) renew(c check) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.check = c
 }
 
 // sessions are all streams of a gateway, those to plain readers too.
@@ -180,6 +199,8 @@ func (g *Gateway) upgrade(w http.ResponseWriter, q *query, f feed) error {
 	conn.SetReadLimit(stream.ReadLimit)
 	if s == nil {
 		s = g.start(q, f)
+	} else {
+		s.renew(g.recheck(q))
 	}
 	if g.sessions.connect(s) != nil {
 		return nil // stopping
@@ -252,27 +273,26 @@ func (g *Gateway) start(q *query, f feed) *session {
 	ctx, stop := context.WithTimeoutCause(ctx, g.cfg.Limits.StreamAge, errTooOld)
 	s := &session{
 		id: rand.Text(), tenant: q.principal.tenant, access: q.access(g.cfg.Provider), lease: q.lease,
-		st: stream.New(stream.Server), cancel: cancel,
+		st: stream.New(stream.Server), cancel: cancel, check: g.recheck(q),
 	}
 	g.sessions.put(s)
-	recheck := g.recheck(q)
 	go func() {
 		defer g.sessions.leave(s.tenant)
 		defer g.sessions.remove(s)
 		defer cancel(nil)
 		defer stop()
-		g.live(ctx, s, f, recheck)
+		g.live(ctx, s, f)
 	}()
 	return s
 }
 
 // live is the life of a session: it is fed, then its end is delivered.
-func (g *Gateway) live(ctx context.Context, s *session, f feed, recheck func(context.Context) error) {
+func (g *Gateway) live(ctx context.Context, s *session, f feed) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	fed, done := context.WithCancel(ctx)
 	defer done()
-	wg.Go(func() { watchCredential(fed, g.cfg.Limits.Recheck, s.cancel, recheck) })
+	wg.Go(func() { watchCredential(fed, g.cfg.Limits.Recheck, s.cancel, s.verify) })
 	code, err := g.guard(ctx, s, f)
 	done()
 	if cause := context.Cause(ctx); cause != nil {
@@ -334,13 +354,9 @@ func (s *session) finish(code int, err error) {
 	s.st.Finish(kind, body)
 }
 
-// recheck returns a function that verifies the credential of a request again. A
-// token cannot be revoked, and its expiry does not end what it has begun: it is
-// asked for again when a client comes back to its stream.
-func (g *Gateway) recheck(q *query) func(context.Context) error {
-	if q.Header.Get("Authorization") != "" {
-		return func(context.Context) error { return nil }
-	}
+// recheck returns a function that verifies the credential of a request again: a
+// certificate may have been revoked, a token expires.
+func (g *Gateway) recheck(q *query) check {
 	r, access := q.Request.Clone(context.WithoutCancel(q.Context())), q.access(g.cfg.Provider)
 	r.Body = nil
 	return func(ctx context.Context) error {
@@ -354,7 +370,7 @@ func (g *Gateway) recheck(q *query) func(context.Context) error {
 
 // watchCredential ends a stream whose credential is no longer good. A market
 // that cannot be asked does not end it.
-func watchCredential(ctx context.Context, every time.Duration, end context.CancelCauseFunc, check func(context.Context) error) {
+func watchCredential(ctx context.Context, every time.Duration, end context.CancelCauseFunc, check check) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {

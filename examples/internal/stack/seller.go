@@ -48,6 +48,8 @@ type SellerConfig struct {
 	// IPs says which addresses are leased.
 	IPs      IPConfig
 	Observer provider.Observer
+	// TokenAudience refuses tokens that do not name the provider.
+	TokenAudience bool
 	// Software is what the gateway says of itself.
 	Software string
 	Logger   *slog.Logger
@@ -192,7 +194,7 @@ func (s *Seller) openProvider(ctx context.Context, cfg SellerConfig) (err error)
 	if err != nil {
 		return err
 	}
-	tokens, err := jwt.NewVerifier(jwt.Config{Provider: cfg.Market.Address()})
+	tokens, err := jwt.NewVerifier(jwt.Config{Provider: cfg.Market.Address(), RequireAudience: cfg.TokenAudience})
 	if err != nil {
 		return err
 	}

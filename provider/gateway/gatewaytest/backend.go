@@ -218,10 +218,14 @@ func (b *Backend) Restarts() int {
 }
 
 // MigrateHostnames implements [gateway.HostnameMigrator]: names that begin with
-// "held." cannot be moved.
-func (b *Backend) MigrateHostnames(_ context.Context, to market.LeaseID, names []string) ([]api.HostnameMoved, error) {
+// "held." cannot be moved, the others come from service "web" of lease 7/1/1 to
+// service "web".
+func (b *Backend) MigrateHostnames(_ context.Context, to market.LeaseID, names []string, may gateway.MayChange) ([]api.HostnameMoved, error) {
 	if err := b.check(to); err != nil {
 		return nil, err
+	}
+	if !may(to, "web") || !may(Lease(to.Owner), "web") {
+		return nil, api.ErrForbidden
 	}
 	out := make([]api.HostnameMoved, len(names))
 	for i, name := range names {
