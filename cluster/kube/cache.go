@@ -9,9 +9,11 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
@@ -40,6 +42,8 @@ type store struct {
 	devices cache.SharedIndexInformer // device classes; nil without that API
 	slices  cache.SharedIndexInformer // resource slices; nil without that API
 	given   cache.SharedIndexInformer // claims of devices; nil without that API
+	servers cache.SharedIndexInformer // where the API server is; nil without policies
+	refused cache.SharedIndexInformer // events of pods that a StatefulSet could not make
 
 	start []interface {
 		Start(stop <-chan struct{})
@@ -80,7 +84,18 @@ func newStore(client kubernetes.Interface, dyn dynamic.Interface, cfg *Config, d
 		s.devices, s.slices = all.Resource().V1().DeviceClasses().Informer(), all.Resource().V1().ResourceSlices().Informer()
 		s.given = all.Resource().V1().ResourceClaims().Informer()
 	}
-	s.start = append(s.start, ours, all)
+	refused := some(client, metav1.NamespaceAll, func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.Set{"reason": reasonRefused, "involvedObject.kind": render.StatefulSets().Kind}.String()
+	})
+	s.refused = refused.Core().V1().Events().Informer()
+	s.start = append(s.start, ours, all, refused)
+	if cfg.Policies != nil {
+		servers := some(client, metav1.NamespaceDefault, func(o *metav1.ListOptions) {
+			o.LabelSelector = discoveryv1.LabelServiceName + "=kubernetes"
+		})
+		s.servers = servers.Discovery().V1().EndpointSlices().Informer()
+		s.start = append(s.start, servers)
+	}
 	if cfg.Router.Gateway != nil {
 		routes := dynamicinformer.NewFilteredDynamicSharedInformerFactory(dyn, 0, metav1.NamespaceAll, nil)
 		informer := routes.ForResource(render.Routes().GroupVersionResource).Informer()
@@ -91,6 +106,12 @@ func newStore(client kubernetes.Interface, dyn dynamic.Interface, cfg *Config, d
 		s.start = append(s.start, routes)
 	}
 	return s, s.index()
+}
+
+// some makes watches of part of the objects.
+func some(client kubernetes.Interface, namespace string, tweak func(*metav1.ListOptions)) informers.SharedInformerFactory {
+	return informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(strip),
+		informers.WithNamespace(namespace), informers.WithTweakListOptions(tweak))
 }
 
 // index makes objects findable by lease, and routes by host name.
@@ -109,15 +130,21 @@ func (s *store) index() error {
 			return fmt.Errorf("kube: %w", err)
 		}
 	}
+	if err := s.refused.AddIndexers(cache.Indexers{byLease: cache.MetaNamespaceIndexFunc}); err != nil {
+		return fmt.Errorf("kube: %w", err)
+	}
 	return nil
 }
 
 // all lists every informer.
 func (s *store) all() []cache.SharedIndexInformer {
 	out := slices.Collect(maps.Values(s.kinds))
-	out = append(out, s.pods, s.nodes, s.classes, s.claims, s.space)
+	out = append(out, s.pods, s.nodes, s.classes, s.claims, s.space, s.refused)
 	if s.devices != nil {
 		out = append(out, s.devices, s.slices, s.given)
+	}
+	if s.servers != nil {
+		out = append(out, s.servers)
 	}
 	return out
 }

@@ -135,10 +135,6 @@ func (c *Config) complete() error {
 	setDefault(&c.Workers, DefaultWorkers)
 	c.DrainSeconds = max(c.DrainSeconds, 0)
 	c.Domain = strings.ToLower(c.Domain)
-	if c.Policies != nil {
-		p := *c.Policies // the addresses of the API server are filled in
-		c.Policies = &p
-	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -171,7 +167,7 @@ func (c *Config) complete() error {
 
 // options are those of the rendering.
 func (c *Config) options() *render.Options {
-	o := &render.Options{
+	return &render.Options{
 		Instance: c.Instance, Domain: c.Domain, PublicHost: c.PublicHost, Router: c.Router,
 		LoadBalancer: c.LoadBalancer, LoadBalancerAnnotations: c.LoadBalancerAnnotations,
 		Overcommit: c.Overcommit, StorageClasses: c.StorageClasses,
@@ -179,10 +175,6 @@ func (c *Config) options() *render.Options {
 		NonRoot: c.NonRoot, UserNamespaces: c.UserNamespaces, PullPolicy: c.PullPolicy, PullSecret: c.PullSecret,
 		DrainSeconds: c.DrainSeconds, GraceSeconds: c.GraceSeconds, PriorityClass: c.PriorityClass, Probe: c.Probe,
 	}
-	if p := c.Policies; p != nil {
-		o.Policies = func(w driver.Workload) ([]render.Object, error) { return p.renderPolicies(render.FrameOf(o, w), w) }
-	}
-	return o
 }
 
 func setDefault[T comparable](v *T, otherwise T) {

@@ -47,15 +47,19 @@ func (d *Driver) Events(ctx context.Context, id market.LeaseID) ([]Event, error)
 		if e.InvolvedObject.Kind == render.Secrets().Kind {
 			continue
 		}
-		at := e.LastTimestamp.Time
-		if at.IsZero() {
-			at = e.EventTime.Time
-		}
 		out = append(out, Event{
-			Time: at, Kind: e.InvolvedObject.Kind, Name: e.InvolvedObject.Name, Warning: e.Type == corev1.EventTypeWarning,
+			Time: eventTime(e), Kind: e.InvolvedObject.Kind, Name: e.InvolvedObject.Name, Warning: e.Type == corev1.EventTypeWarning,
 			Reason: e.Reason, Message: e.Message, Count: max(e.Count, 1),
 		})
 	}
 	slices.SortStableFunc(out, func(a, b Event) int { return a.Time.Compare(b.Time) })
 	return out, nil
+}
+
+// eventTime is when an event happened last.
+func eventTime(e *corev1.Event) time.Time {
+	if e.LastTimestamp.IsZero() {
+		return e.EventTime.Time
+	}
+	return e.LastTimestamp.Time
 }

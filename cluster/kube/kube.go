@@ -22,6 +22,7 @@ import (
 	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/cluster/kube/internal/render"
 	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/netpolicy"
 )
 
 var (
@@ -58,7 +59,8 @@ type Driver struct {
 	once    sync.Once
 	seen    atomic.Int64 // when the server last answered, in Unix nanoseconds
 
-	nodesOld atomic.Bool // the ledger's nodes are to be read anew
+	nodesOld     atomic.Bool // the ledger's nodes are to be read anew
+	surroundings atomic.Pointer[netpolicy.Surroundings]
 
 	mu      sync.Mutex // guards all below, and the fields of records that say so
 	store   *store
@@ -81,6 +83,11 @@ func New(cfg Config) (*Driver, error) {
 		cfg: cfg, log: cfg.Logger, opts: cfg.options(), rest: rest.CopyConfig(cfg.REST),
 		ready: make(chan struct{}), closed: make(chan struct{}), done: make(chan struct{}),
 		records: make(map[market.LeaseID]*record), byNS: make(map[string]market.LeaseID),
+	}
+	if cfg.Policies != nil {
+		d.opts.Policies = func(w driver.Workload) ([]render.Object, error) {
+			return d.renderPolicies(render.FrameOf(d.opts, w), w)
+		}
 	}
 	if d.rest.QPS == 0 {
 		d.rest.QPS, d.rest.Burst = DefaultQPS, 2*DefaultQPS
@@ -183,9 +190,6 @@ func (d *Driver) discover(ctx context.Context) (dra bool, err error) {
 			}
 		}
 		if err == nil {
-			err = d.findControlPlane(ctx)
-		}
-		if err == nil {
 			d.touch()
 			return dra, nil
 		}
@@ -235,6 +239,7 @@ func (d *Driver) begin(ctx context.Context, wg *sync.WaitGroup) {
 		}
 	}
 	d.touch()
+	d.look() // the watches have seen all nodes
 	close(d.ready)
 	for range d.cfg.Workers {
 		wg.Go(func() { d.work(ctx) })
@@ -331,7 +336,12 @@ func (d *Driver) handle(s *store) error {
 	}
 	errs = append(errs,
 		subscribe(s.pods, d.podChanged),
-		subscribe(s.claims, func(m metav1.Object, _ bool) { d.publish(m) }))
+		subscribe(s.claims, func(m metav1.Object, _ bool) { d.publish(m.GetNamespace()) }),
+		subscribe(s.refused, func(m metav1.Object, _ bool) { d.publish(m.GetNamespace()) }))
+	if s.servers != nil {
+		look := func(metav1.Object, bool) { d.look() }
+		errs = append(errs, subscribe(s.servers, look), subscribe(s.nodes, look))
+	}
 	nodes := func(metav1.Object, bool) { d.nodesChanged() }
 	for _, informer := range []cache.SharedIndexInformer{s.nodes, s.classes, s.space, s.devices, s.slices} {
 		if informer != nil {

@@ -31,7 +31,7 @@ func (d *Driver) ports(rec *record) map[render.PortKey]uint16 {
 		if len(exposes) == 0 {
 			continue
 		}
-		svc := d.forwardService(w.Lease, s.Name)
+		svc := d.newestForward(rec, s.Name)
 		if svc == nil {
 			continue
 		}
@@ -42,6 +42,22 @@ func (d *Driver) ports(rec *record) map[render.PortKey]uint16 {
 		}
 	}
 	return out
+}
+
+// newestForward is the Service of a service's forwarded ports as the server
+// answered when it was written, or as the watch has it, whichever is newer. The
+// watch is a moment behind, and pods that are rendered without the numbers would
+// be replaced at once.
+func (d *Driver) newestForward(rec *record, service string) *corev1.Service {
+	d.mu.Lock()
+	id := rec.state.Workload.Lease
+	m := rec.memo[memoKey(render.Services().Kind, render.ForwardName(service))]
+	d.mu.Unlock()
+	svc := d.forwardService(id, service)
+	if m.answer != nil && (svc == nil || versionNumber(svc.ResourceVersion) < m.version) {
+		return m.answer
+	}
+	return svc
 }
 
 // outside is the number under which an expose is reached by a Service: at the
@@ -86,7 +102,7 @@ func (d *Driver) addressStatus(w driver.Workload, s manifest.Service, out *drive
 	if svc == nil {
 		return
 	}
-	for _, e := range render.Forwarded(s) {
+	for _, e := range d.opts.Forwarded(s) {
 		if p, ok := d.forwarded(svc, e); ok {
 			out.Ports = append(out.Ports, p)
 		}
@@ -95,10 +111,7 @@ func (d *Driver) addressStatus(w driver.Workload, s manifest.Service, out *drive
 }
 
 func comparePorts(a, b driver.ForwardedPort) int {
-	if a.Port != b.Port {
-		return int(a.Port) - int(b.Port)
-	}
-	return strings.Compare(string(a.Proto), string(b.Proto))
+	return cmp.Or(cmp.Compare(a.Port, b.Port), strings.Compare(string(a.Proto), string(b.Proto)), cmp.Compare(a.ExternalPort, b.ExternalPort))
 }
 
 // forwarded tells where an expose is reached; false when the cluster has not
@@ -147,7 +160,7 @@ func (d *Driver) checkHostnames(w driver.Workload) error {
 		if id, ok := d.hostnameOwner(name); ok && id != w.Lease {
 			return fmt.Errorf("%w: host name %s belongs to another lease", driver.ErrConflict, name)
 		}
-		if where := d.foreignRoute(name); where != "" {
+		if where := d.foreignRoute(w.Lease, name); where != "" && !own[name] {
 			return fmt.Errorf("%w: host name %s is routed by somebody else (%s)", driver.ErrConflict, name, where)
 		}
 	}
@@ -173,25 +186,41 @@ func (d *Driver) hostnameOwner(name string) (market.LeaseID, bool) {
 	return market.LeaseID{}, false
 }
 
-// foreignRoute finds a route to a name that is not of this instance.
-func (d *Driver) foreignRoute(name string) string {
+// foreignRoute finds a route to a name that is not of this instance, also one to
+// all names under a domain ("*.corp.example"). What a certificate authority asks
+// the lease itself for is its own.
+func (d *Driver) foreignRoute(id market.LeaseID, name string) string {
+	names := []string{name}
+	for domain := name; ; {
+		_, rest, more := strings.Cut(domain, ".")
+		if !more {
+			break
+		}
+		names, domain = append(names, "*."+rest), rest
+	}
 	for _, kind := range []string{render.Ingresses().Kind, render.Routes().Kind} {
 		informer := d.store.kinds[kind]
 		if informer == nil {
 			continue
 		}
-		objs, err := informer.GetIndexer().ByIndex(byHost, name)
-		if err != nil {
-			continue
-		}
-		for _, obj := range objs {
-			if m, ok := obj.(metav1.Object); ok && !d.owns(m) {
-				key, _ := cache.MetaNamespaceKeyFunc(obj)
-				return kind + " " + key
+		for _, at := range names {
+			objs, err := informer.GetIndexer().ByIndex(byHost, at)
+			if err != nil {
+				continue
+			}
+			for _, obj := range objs {
+				if m, ok := obj.(metav1.Object); ok && !d.owns(m) && !solves(m, id) {
+					return kind + " " + cache.MetaObjectToName(m).String()
+				}
 			}
 		}
 	}
 	return ""
+}
+
+// solves reports whether a route is cert-manager's answer for a lease.
+func solves(m metav1.Object, id market.LeaseID) bool {
+	return m.GetNamespace() == Namespace(id) && m.GetLabels()[labelSolver] == "true"
 }
 
 // HostnameOwner implements [driver.ExclusiveHostnames].

@@ -230,25 +230,41 @@ func (d *Driver) addStorage(nodes []inventory.Node) {
 // addReported enters what the storage's own driver says is free, and what leases
 // have of it already.
 func (d *Driver) addReported(nodes []inventory.Node, class, target string) {
-	var claimed uint64
-	for _, c := range every[*corev1.PersistentVolumeClaim](d.store.claims) {
-		if name := c.Spec.StorageClassName; name != nil && *name == target && c.Status.Phase == corev1.ClaimBound {
-			claimed += uint64(max(c.Spec.Resources.Requests.Storage().Value(), 0))
-		}
-	}
 	var parts []*storagev1.CSIStorageCapacity
 	for _, c := range every[*storagev1.CSIStorageCapacity](d.store.space) {
 		if c.StorageClassName == target && c.Capacity != nil {
 			parts = append(parts, c)
 		}
 	}
-	for i, c := range parts {
-		free := uint64(max(c.Capacity.Value(), 0))
-		if i == 0 {
-			free += claimed
+	slices.SortFunc(parts, func(a, b *storagev1.CSIStorageCapacity) int {
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+	})
+	claimed := d.claimed(target)
+	for _, c := range parts {
+		bytes, reaches := uint64(max(c.Capacity.Value(), 0)), d.reaches(c.NodeTopology)
+		for node, n := range claimed { // each is in the first part that its node reaches
+			if node == "" || reaches(node) {
+				bytes += n
+				delete(claimed, node)
+			}
 		}
-		share(nodes, class, free, d.reaches(c.NodeTopology))
+		share(nodes, class, bytes, reaches)
 	}
+}
+
+// annotationNode is where a claim has the node of the pod that it was made for.
+const annotationNode = "volume.kubernetes.io/selected-node"
+
+// claimed is what leases have of a storage class in bytes, by the node that it
+// was made for; "" is where it does not matter.
+func (d *Driver) claimed(class string) map[string]uint64 {
+	out := make(map[string]uint64)
+	for _, c := range every[*corev1.PersistentVolumeClaim](d.store.claims) {
+		if name := c.Spec.StorageClassName; name != nil && *name == class && c.Status.Phase == corev1.ClaimBound {
+			out[c.Annotations[annotationNode]] += uint64(max(c.Spec.Resources.Requests.Storage().Value(), 0))
+		}
+	}
+	return out
 }
 
 // reaches makes a function that tells which nodes a topology selects.

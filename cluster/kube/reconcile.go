@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -111,7 +113,7 @@ func (d *Driver) bringAll(ctx context.Context, rec *record, fresh bool) error {
 		// Numbers of node ports are facts of the environment, so pods are rendered
 		// when they are known.
 		if last := i+1 == len(objects) || objects[i+1].Kind.Kind != render.Services().Kind; last && o.Kind.Kind == render.Services().Kind {
-			if now := d.ports(rec); len(now) != len(before) {
+			if now := d.ports(rec); !maps.Equal(now, before) {
 				if objects, err = d.render(rec); err != nil {
 					return err
 				}
@@ -160,10 +162,22 @@ func (d *Driver) known(rec *record, o render.Object) (memo, bool) {
 	return m, ok
 }
 
-func (d *Driver) remember(rec *record, o render.Object, version string) {
+// remember notes that an object is right as of a version; answer is the server's
+// if it was written now.
+func (d *Driver) remember(rec *record, o render.Object, version string, answer *unstructured.Unstructured) {
+	m := memo{digest: o.Digest, version: versionNumber(version), at: time.Now()}
+	if answer != nil && o.Kind.Kind == render.Services().Kind {
+		var svc corev1.Service
+		if runtime.DefaultUnstructuredConverter.FromUnstructured(answer.Object, &svc) == nil {
+			m.answer = &svc
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	rec.memo[memoKey(o.Kind.Kind, o.Name)] = memo{o.Digest, versionNumber(version)}
+	rec.memo[memoKey(o.Kind.Kind, o.Name)] = m
+	if answer != nil {
+		d.queue.AddAfter(rec.state.Workload.Lease, memoLife) // the watch must have it by then
+	}
 }
 
 // versionNumber reads a resource version. They grow (KEP 5504); one that is no
@@ -184,7 +198,7 @@ func (d *Driver) ensureNamespace(ctx context.Context, rec *record, o render.Obje
 		}
 		return false, d.ensure(ctx, rec, o, false)
 	}
-	if _, known := d.known(rec, o); known {
+	if m, known := d.known(rec, o); known && m.covers(m.digest, nil, time.Now()) {
 		return false, nil // made a moment ago
 	}
 	var ns corev1.Namespace
@@ -207,7 +221,7 @@ func (d *Driver) ensureNamespace(ctx context.Context, rec *record, o render.Obje
 	if err != nil {
 		return false, explain("make namespace", err)
 	}
-	d.remember(rec, o, made.ResourceVersion)
+	d.remember(rec, o, made.ResourceVersion, nil)
 	return true, nil
 }
 
@@ -216,18 +230,17 @@ func (d *Driver) ensureNamespace(ctx context.Context, rec *record, o render.Obje
 func (d *Driver) ensure(ctx context.Context, rec *record, o render.Object, fresh bool) error {
 	m, known := d.known(rec, o)
 	live := d.store.find(o)
-	if known && m.digest == o.Digest {
-		if live == nil || versionNumber(live.GetResourceVersion()) <= m.version {
-			return nil // written a moment ago, or looked at since
-		}
+	if known && m.covers(o.Digest, live, time.Now()) {
+		return nil
 	}
+	known = known && (live != nil || time.Since(m.at) < memoLife)
 	if live != nil && (!known || versionNumber(live.GetResourceVersion()) >= m.version) {
 		got, err := compare(o, live)
 		if err != nil {
 			return err
 		}
 		if got.Clean() {
-			d.remember(rec, o, live.GetResourceVersion())
+			d.remember(rec, o, live.GetResourceVersion(), nil)
 			return nil
 		}
 		d.log.DebugContext(ctx, "object differs", slog.String("object", o.String()), slog.String("at", got.Differs), slog.Any("extra", got.Extra))
@@ -333,7 +346,7 @@ func (d *Driver) write(ctx context.Context, rec *record, o render.Object, live m
 			return explain("mend "+o.String(), err)
 		}
 	}
-	d.remember(rec, o, got.GetResourceVersion())
+	d.remember(rec, o, got.GetResourceVersion(), got)
 	return nil
 }
 
@@ -375,8 +388,8 @@ func immutable(err error) bool {
 	return false
 }
 
-// prune removes what this driver made for the lease and no longer wants. Claims
-// are not among the kinds: volumes go with the lease alone.
+// prune removes what this driver made for the lease and no longer wants, and the
+// volumes of services that are no more.
 func (d *Driver) prune(ctx context.Context, rec *record, objects []render.Object) error {
 	var errs []error
 	for _, k := range render.Kinds() {
@@ -391,6 +404,33 @@ func (d *Driver) prune(ctx context.Context, rec *record, objects []render.Object
 			}
 			errs = append(errs, d.discard(ctx, rec, k, m))
 		}
+	}
+	errs = append(errs, d.pruneClaims(ctx, rec, objects[0].Name))
+	return errors.Join(errs...)
+}
+
+// pruneClaims removes the volumes of services that the manifest no longer has:
+// nobody pays for them, and under new names they would pile up. Volumes of
+// replicas that are no longer wanted stay.
+func (d *Driver) pruneClaims(ctx context.Context, rec *record, namespace string) error {
+	d.mu.Lock()
+	services := rec.state.Workload.Group.Services
+	d.mu.Unlock()
+	var errs []error
+	for _, c := range of[*corev1.PersistentVolumeClaim](d.store.claims, namespace) {
+		name := c.Labels[LabelService]
+		wanted := slices.ContainsFunc(services, func(s serviceOf) bool { return s.Name == name })
+		if wanted || name == "" || c.Labels[LabelPart] != render.Part || c.Namespace != namespace || c.DeletionTimestamp != nil {
+			continue
+		}
+		err := d.client.CoreV1().PersistentVolumeClaims(namespace).Delete(ctx, c.Name, metav1.DeleteOptions{
+			Preconditions: &metav1.Preconditions{UID: &c.UID},
+		})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			errs = append(errs, explain("remove volume "+c.Name, err))
+			continue
+		}
+		d.log.InfoContext(ctx, "removed a volume: its service is no more", slog.String("namespace", namespace), slog.String("claim", c.Name))
 	}
 	return errors.Join(errs...)
 }
@@ -436,9 +476,12 @@ func (d *Driver) changed(kind string, m metav1.Object, gone bool) {
 	d.hub.Publish(id)
 }
 
-// publish tells watchers of the lease of an object.
-func (d *Driver) publish(m metav1.Object) {
-	if id, ok := leaseOf(m); ok {
+// publish tells watchers of the lease that a namespace is of.
+func (d *Driver) publish(namespace string) {
+	d.mu.Lock()
+	id, ok := d.byNS[namespace]
+	d.mu.Unlock()
+	if ok {
 		d.hub.Publish(id)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,6 +50,27 @@ type record struct {
 type memo struct {
 	digest  string
 	version uint64
+	at      time.Time
+	// answer is a Service as the server answered when it was written, until the
+	// watch has it too.
+	answer *corev1.Service
+}
+
+// memoLife is how long a memo stands for an object that the watch does not have.
+// A watch is seconds behind at most; what is missing for longer was deleted
+// unseen.
+const memoLife = time.Minute
+
+// covers reports whether an object of a digest needs no look: it was written a
+// moment ago, or looked at since. live is what the watch has, nil for nothing.
+func (m memo) covers(digest string, live metav1.Object, now time.Time) bool {
+	switch {
+	case m.digest != digest:
+		return false
+	case live == nil:
+		return now.Sub(m.at) < memoLife
+	}
+	return versionNumber(live.GetResourceVersion()) <= m.version
 }
 
 // state is a workload and what was found out when it was accepted. It is kept

@@ -328,11 +328,37 @@ func (d *Driver) refused(v view, s manifest.Service) string {
 		}
 		for _, c := range dep.Status.Conditions {
 			if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
-				return "the cluster refuses pods: " + c.Message
+				return refusesPods + c.Message
 			}
 		}
 	}
-	return ""
+	return d.refusedSet(namespace, s)
+}
+
+// reasonRefused is the reason of events of pods that could not be made.
+const reasonRefused = "FailedCreate"
+
+const refusesPods = "the cluster refuses pods: "
+
+// refusedSet is refused for a StatefulSet, which says so by events alone: the
+// newest one that is younger than the set.
+func (d *Driver) refusedSet(namespace string, s manifest.Service) string {
+	if !render.IsStateful(s) {
+		return ""
+	}
+	name := render.WorkloadName(s.Name, true)
+	set, _ := d.store.find(render.Object{Kind: render.StatefulSets(), Namespace: namespace, Name: name}).(*appsv1.StatefulSet)
+	var newest *corev1.Event
+	for _, e := range of[*corev1.Event](d.store.refused, namespace) {
+		mine := set != nil && e.InvolvedObject.Name == name && e.InvolvedObject.UID == set.UID
+		if mine && (newest == nil || eventTime(e).After(eventTime(newest))) {
+			newest = e
+		}
+	}
+	if newest == nil {
+		return ""
+	}
+	return refusesPods + newest.Message
 }
 
 // tight lists the services of which a new pod finds no room while old ones hold

@@ -179,6 +179,8 @@ func TestOptionsThatWouldOpenMoreThanTheySayAreRefused(t *testing.T) {
 	for name, edit := range map[string]func(*kubepolicy.Options){
 		"no namespace":               func(o *kubepolicy.Options) { o.Namespace = "" },
 		"a node without address":     func(o *kubepolicy.Options) { o.Nodes = []netip.Prefix{{}} },
+		"a router on no node":        func(o *kubepolicy.Options) { o.RouterNodes = []netip.Prefix{{}} },
+		"a helper that is anybody":   func(o *kubepolicy.Options) { o.Helpers = []kubepolicy.Helper{{Name: "x", Port: 1}} },
 		"a router that is anybody":   func(o *kubepolicy.Options) { o.Routers = []kubepolicy.Peer{{}} },
 		"a resolver that is anybody": func(o *kubepolicy.Options) { o.Resolvers = []kubepolicy.Peer{{}} },
 	} {

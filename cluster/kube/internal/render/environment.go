@@ -16,7 +16,7 @@ func (r *renderer) environment(s manifest.Service) []core.EnvVarApplyConfigurati
 	known := facts.Facts{PublicHost: r.o.PublicHost, Hostname: Hostname(r.in.Workload.Lease, s.Name, r.o.Domain)}
 	for _, e := range Forwarded(s) {
 		number := r.in.Ports[PortKey{s.Name, uint16(e.Port), e.Proto}]
-		if r.o.LoadBalancer {
+		if r.o.LoadBalancer { // the first of several numbers
 			number = uint16(e.External())
 		}
 		if number != 0 {

@@ -1,11 +1,11 @@
 package render
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -15,6 +15,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gateway "sigs.k8s.io/gateway-api/applyconfiguration/apis/v1"
 
+	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
@@ -49,7 +50,7 @@ func (r *renderer) names(s manifest.Service) {
 }
 
 // Forwarded lists the exposes that need a port outside, each container port and
-// protocol once.
+// protocol once: nodes choose the number.
 func Forwarded(s manifest.Service) []manifest.Expose {
 	var out []manifest.Expose
 	for _, e := range s.Expose {
@@ -61,11 +62,30 @@ func Forwarded(s manifest.Service) []manifest.Expose {
 	return out
 }
 
-// nodePorts counts the ports that the lease may have on nodes.
+// Balanced lists the exposes that need a port at a load balancer, where each
+// number that the tenant wrote is opened.
+func Balanced(s manifest.Service) []manifest.Expose {
+	var out []manifest.Expose
+	for _, e := range s.Expose {
+		same := func(f manifest.Expose) bool {
+			return f.Port == e.Port && f.External() == e.External() && f.Proto == e.Proto
+		}
+		if e.Global && !e.HTTP() && !slices.ContainsFunc(out, same) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// nodePorts counts the ports that the lease may have on nodes. Services beside
+// the lease, such as those of answers to a certificate authority, may have some.
 func (r *renderer) nodePorts() int64 {
 	var n int64
+	if r.o.Router.Issuer != "" {
+		n += slackObjects / quotaFactor
+	}
 	for _, s := range r.in.Workload.Group.Services {
-		n += int64(len(Forwarded(s)))
+		n += int64(len(r.o.Forwarded(s)))
 		for _, e := range s.Expose {
 			if e.IP != "" {
 				n++
@@ -89,10 +109,19 @@ func (r *renderer) serviceObjects() int64 {
 	return n
 }
 
+// Forwarded lists the exposes that need a port outside, in the way that the
+// operator chose.
+func (o *Options) Forwarded(s manifest.Service) []manifest.Expose {
+	if o.LoadBalancer {
+		return Balanced(s)
+	}
+	return Forwarded(s)
+}
+
 // forwards renders the Service that opens ports to the world. Its ports have
 // the container's numbers at the node and those outside at a load balancer.
 func (r *renderer) forwards(s manifest.Service) {
-	exposes := Forwarded(s)
+	exposes := r.o.Forwarded(s)
 	if len(exposes) == 0 {
 		return
 	}
@@ -107,16 +136,20 @@ func (r *renderer) forwards(s manifest.Service) {
 		if r.o.LoadBalancer {
 			number = e.External()
 		}
-		if name := portName(number, e.Proto); !taken[name] {
-			taken[name] = true
-			spec.Ports = append(spec.Ports, servicePort(number, e.Port, e.Proto))
+		name := portName(number, e.Proto)
+		if taken[name] {
+			r.err = fmt.Errorf("%w: service %s: two ports would be %s %d outside", driver.ErrInvalid, s.Name, e.Proto, number)
+			return
 		}
+		taken[name] = true
+		spec.Ports = append(spec.Ports, servicePort(number, e.Port, e.Proto))
 	}
 	r.service(ForwardName(s.Name), s, spec, annotations)
 }
 
 func (r *renderer) service(name string, s manifest.Service, spec *core.ServiceSpecApplyConfiguration, annotations map[string]string) {
 	spec.Selector = r.selector(s.Name)
+	spec.IPFamilyPolicy = new(corev1.IPFamilyPolicyPreferDualStack) // IPv4 and IPv6 are equal
 	k := Services()
 	r.add(k, name, s.Name, &core.ServiceApplyConfiguration{
 		TypeMetaApplyConfiguration: Type(k), ObjectMetaApplyConfiguration: r.Meta(k, name, s.Name, annotations), Spec: spec,
@@ -233,8 +266,10 @@ func nextCases(cases []string) []string {
 // seconds rounds milliseconds up.
 func seconds(ms uint32) uint32 { return uint32((uint64(ms) + 999) / 1000) }
 
-// httpOptions are those of http_options that the Gateway API has no words for.
-// Policies of a Gateway's maker are made from them.
+// httpOptions are http_options for a Gateway, as annotations: the Gateway API has
+// no words for them, and policies of a Gateway's maker are made from them. Its
+// timeouts are of whole exchanges, so they would cut long downloads and streams
+// of events; those of http_options are of one read or write.
 func httpOptions(o manifest.HTTPOptions) map[string]string {
 	const prefix = "moorage.dev/http-"
 	out := make(map[string]string)
@@ -244,6 +279,7 @@ func httpOptions(o manifest.HTTPOptions) map[string]string {
 		}
 	}
 	number("max-body-size", o.MaxBodySize)
+	number("read-timeout", o.ReadTimeout)
 	number("send-timeout", o.SendTimeout)
 	number("next-tries", o.NextTries)
 	number("next-timeout", o.NextTimeout)
@@ -276,10 +312,6 @@ func (r *renderer) route(s manifest.Service, e manifest.Expose, hosts []string) 
 			Weight: new(int32(1)),
 		},
 	}}}
-	if ms := e.HTTPOptions.ReadTimeout; ms > 0 {
-		d := gatewayv1.Duration((time.Duration(seconds(ms)) * time.Second).String())
-		rule.Timeouts = &gateway.HTTPRouteTimeoutsApplyConfiguration{Request: &d, BackendRequest: &d}
-	}
 	annotations := httpOptions(e.HTTPOptions)
 	maps.Copy(annotations, r.o.Router.Annotations)
 	k, name := Routes(), routeName(s, e)

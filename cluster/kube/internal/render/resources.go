@@ -114,7 +114,9 @@ func gpuQuantity(s manifest.Service) resource.Quantity {
 }
 
 // quotaFactor is how often what is leased may exist at once: a rolling update
-// runs old and new side by side, and what ends still counts.
+// runs old and new side by side, and what ends still counts. Limits are bounded,
+// which are what is leased; requests never exceed them, and differ between old
+// and new when the operator changes the over-commit.
 const quotaFactor = 2
 
 // What a quota leaves for controllers of the cluster that put small things
@@ -127,7 +129,7 @@ const (
 
 // quota bounds what a lease may have in all.
 func (r *renderer) quota() {
-	var limits, requests amounts
+	var limits amounts
 	var pods, claims uint64
 	var storage uint64
 	times := func(n, by uint64) uint64 {
@@ -140,10 +142,8 @@ func (r *renderer) quota() {
 	for _, s := range r.in.Workload.Group.Services {
 		n := uint64(s.Count)
 		a := amountsOf(s.Resources)
-		q := r.requests(a)
 		pods += n
 		limits = amounts{add(limits.cpu, times(a.cpu, n)), add(limits.memory, times(a.memory, n)), add(limits.disk, times(a.disk, n))}
-		requests = amounts{add(requests.cpu, times(q.cpu, n)), add(requests.memory, times(q.memory, n)), add(requests.disk, times(q.disk, n))}
 		for _, v := range s.Resources.Storage {
 			if v.Persistent() && v.Class() != classRAM {
 				claims += n
@@ -155,8 +155,6 @@ func (r *renderer) quota() {
 		"pods":                                *resource.NewQuantity(int64(pods*quotaFactor+slackObjects), resource.DecimalSI),
 		"limits.cpu":                          milliQuantity(add(times(limits.cpu, quotaFactor), slackCPU)),
 		"limits.memory":                       bytesQuantity(add(times(limits.memory, quotaFactor), slackMemory)),
-		"requests.cpu":                        milliQuantity(add(times(requests.cpu, quotaFactor), slackCPU)),
-		"requests.memory":                     bytesQuantity(add(times(requests.memory, quotaFactor), slackMemory)),
 		corev1.ResourceServices:               *resource.NewQuantity(r.serviceObjects()+slackObjects, resource.DecimalSI),
 		corev1.ResourceServicesNodePorts:      *resource.NewQuantity(r.nodePorts(), resource.DecimalSI),
 		"persistentvolumeclaims":              *resource.NewQuantity(int64(claims*quotaFactor), resource.DecimalSI),
