@@ -26,6 +26,7 @@ type localnet struct {
 	validators int
 	keep       bool
 	chainID    string
+	denoms     []string
 	config     node.Config
 }
 
@@ -48,6 +49,7 @@ The account "faucet" in the keyring has money of every denomination. Without
 	f.IntVar(&l.validators, "validators", 4, "how many, 1 to "+strconv.Itoa(node.MaxValidators))
 	f.BoolVar(&l.keep, "keep", false, "keep the chain below the home, and go on with one that is there")
 	f.StringVar(&l.chainID, "chain-id", "localnet-1", "name of the chain")
+	f.StringSliceVar(&l.denoms, "denoms", []string{"uact", "uakt"}, "denominations that the market settles in")
 	f.DurationVar(&l.config.BlockInterval, "block-time", node.DefaultBlockInterval, "pause between blocks")
 	f.StringVar(&l.config.GRPCAddress, "grpc", defaultNode, "where the first validator serves gRPC; port 0 picks a free one")
 	f.StringVar(&l.config.RESTAddress, "rest", "", "where it serves REST; empty for nowhere")
@@ -93,10 +95,12 @@ func (l *localnet) faucet() (market.Address, error) {
 }
 
 func (l *localnet) genesis(faucet market.Address) app.Genesis {
-	g := app.Genesis{ChainID: l.chainID, Market: market.DefaultParams("uact", "uakt")}
+	g := app.Genesis{ChainID: l.chainID, Market: market.DefaultParams(l.denoms...)}
 	coins := market.Coins{}
-	for _, denom := range []string{"uact", "uakt", app.DefaultStakeDenom} {
-		coins, _ = coins.Add(market.NewCoin(denom, faucetFunds)) // cannot overflow
+	for _, denom := range append([]string{app.DefaultStakeDenom}, l.denoms...) {
+		if coins.Of(denom).IsZero() {
+			coins, _ = coins.Add(market.NewCoin(denom, faucetFunds)) // cannot overflow
+		}
 	}
 	g.Accounts = []app.Account{{Address: faucet, Coins: coins}}
 	return g

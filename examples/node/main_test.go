@@ -154,7 +154,7 @@ const group = `{"name":"web","units":[{"resources":{"id":1,"cpu":{"milli_cores":
 
 func TestALocalnetIsDrivenFromTheCommandLine(t *testing.T) {
 	s := shell{t: t, home: t.TempDir()}
-	line, stop := s.background("{", "localnet", "--validators", "3", "--grpc", "127.0.0.1:0", "--block-time", "100ms", "--json")
+	line, stop := s.background("{", "localnet", "--validators", "3", "--grpc", "127.0.0.1:0", "--block-time", "100ms", "--denoms", "uakt,uusd", "--json")
 	var net struct{ GRPC, Faucet string }
 	require.NoError(t, json.Unmarshal([]byte(line), &net))
 	s.at = net.GRPC
@@ -169,12 +169,16 @@ func TestALocalnetIsDrivenFromTheCommandLine(t *testing.T) {
 	require.Len(t, money.Balances, 1)
 	assert.Equal(t, "777", money.Balances[0].Amount)
 
+	s.send("bank", "send", "faucet", other.Address, "1uusd")
+	out := s.do("query", "market", "params", "--grpc-addr", s.at)
+	assert.Contains(t, out, "denom: uusd")
+	assert.NotContains(t, out, "denom: uact")
 	s.send("market", "create-provider", "https://p.example")
 	s.send("market", "create-deployment", "7", "--groups", group, "--deposit", "500000uakt", "--hash", "AQ"+strings.Repeat("A", 41)+"=")
 	var deployment struct{ Deployment struct{ State string } }
 	s.into(&deployment, "query", "market", "deployment", net.Faucet, "7", "--grpc-addr", s.at)
 	assert.Contains(t, deployment.Deployment.State, "ACTIVE")
-	out := s.do("query", "market", "orders", "--owner", net.Faucet, "--state", "open", "--grpc-addr", s.at)
+	out = s.do("query", "market", "orders", "--owner", net.Faucet, "--state", "open", "--grpc-addr", s.at)
 	assert.Contains(t, out, "gseq: 1", "people get YAML")
 
 	out = s.do("grant", "close", other.Address, "7", "--from", "faucet", "--for", "1h", "--node", s.at)
