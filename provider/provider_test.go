@@ -3,6 +3,7 @@ package provider_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -310,9 +311,11 @@ func TestRunningWorkloadsAreFoundAgainAndNotStartedTwice(t *testing.T) {
 		before, err := w.cluster.Driver().Status(t.Context(), r.Leases[0])
 		require.NoError(t, err)
 		stop()
-		applied := false
+		var applied atomic.Bool
 		w.cluster.SetFault(func(op memcluster.Op, _ market.LeaseID) error {
-			applied = applied || op == memcluster.OpApply
+			if op == memcluster.OpApply {
+				applied.Store(true)
+			}
 			return nil
 		})
 		w.start(nil)
@@ -321,7 +324,7 @@ func TestRunningWorkloadsAreFoundAgainAndNotStartedTwice(t *testing.T) {
 		after, err := w.cluster.Driver().Status(t.Context(), r.Leases[0])
 		require.NoError(t, err)
 		assert.Equal(t, before, after)
-		assert.False(t, applied, "an unchanged workload is not applied again")
+		assert.False(t, applied.Load(), "an unchanged workload is not applied again")
 	})
 }
 
