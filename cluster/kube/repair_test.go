@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -163,7 +165,11 @@ func TestWhatIsChangedByHandComesBack(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		c := dep.Spec.Template.Spec.Containers
+		p := dep.Spec.Template.Spec
+		if p.HostNetwork || p.HostPID || len(p.InitContainers)+len(p.Volumes) > 0 || dep.Spec.Paused {
+			return fmt.Errorf("the pods have more than was rendered: %+v", p)
+		}
+		c := p.Containers
 		if len(c) != 1 || c[0].Image != r.guest || *dep.Spec.Replicas != 1 || dep.Labels[kube.LabelManaged] != "true" || dep.DeletionTimestamp != nil {
 			return fmt.Errorf("%d containers, image %s, %d replicas", len(c), c[0].Image, *dep.Spec.Replicas)
 		}
@@ -178,6 +184,12 @@ func TestWhatIsChangedByHandComesBack(t *testing.T) {
 		},
 		"one more container": func() error {
 			return patch(deployments.Patch(ctx, "web", types.StrategicMergePatchType, []byte(`{"spec":{"template":{"spec":{"containers":[{"name":"miner","image":"evil"}]}}}}`), metav1.PatchOptions{}))
+		},
+		"the host's network and one more program before": func() error {
+			return patch(deployments.Patch(ctx, "web", types.StrategicMergePatchType, []byte(`{"spec":{"template":{"spec":{"hostNetwork":true,"hostPID":true,"initContainers":[{"name":"x","image":"evil"}],"volumes":[{"name":"host","hostPath":{"path":"/"}}]}}}}`), metav1.PatchOptions{}))
+		},
+		"a pause": func() error {
+			return patch(deployments.Patch(ctx, "web", types.MergePatchType, []byte(`{"spec":{"paused":true}}`), metav1.PatchOptions{}))
 		},
 		"our label": func() error {
 			return patch(deployments.Patch(ctx, "web", types.MergePatchType, []byte(`{"metadata":{"labels":{"moorage.dev/managed":null}}}`), metav1.PatchOptions{}))
@@ -211,6 +223,77 @@ func TestWhatIsChangedByHandComesBack(t *testing.T) {
 
 // patch drops the object of a call.
 func patch[T any](_ T, err error) error { return err }
+
+// TestHandsThatOpenTheNetworkAreUndone has fields added that no manager of ours
+// owns: they go away.
+func TestHandsThatOpenTheNetworkAreUndone(t *testing.T) {
+	r := realCluster(t)
+	r.Own(t)
+	s := r.start(t, allowed(r.service("web", "hi")))
+	ctx := t.Context()
+	policies := s.client.NetworkingV1().NetworkPolicies(s.namespace)
+	before, err := policies.Get(ctx, "moorage-lease", metav1.GetOptions{})
+	require.NoError(t, err)
+	for _, spoil := range []string{
+		`[{"op":"add","path":"/spec/ingress","value":[{}]}]`,
+		`[{"op":"add","path":"/spec/podSelector/matchLabels","value":{"nobody":"has"}}]`,
+		`[{"op":"add","path":"/spec/egress/0/to/0/namespaceSelector","value":{}}]`,
+	} {
+		spoilt, err := policies.Patch(ctx, "moorage-lease", types.JSONPatchType, []byte(spoil), metav1.PatchOptions{})
+		require.NoError(t, err)
+		require.NotEqual(t, before.Spec, spoilt.Spec)
+		eventually(t, func() error {
+			now, err := policies.Get(ctx, "moorage-lease", metav1.GetOptions{})
+			if err == nil && !reflect.DeepEqual(now.Spec, before.Spec) {
+				err = fmt.Errorf("%+v", now.Spec)
+			}
+			return err
+		})
+	}
+	roles, err := s.client.RbacV1().Roles(s.namespace).List(ctx, metav1.ListOptions{})
+	require.NoError(t, err)
+	require.Len(t, roles.Items, 1)
+	role := roles.Items[0]
+	more := role.DeepCopy()
+	more.Rules = append(more.Rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"*"}})
+	_, err = s.client.RbacV1().Roles(s.namespace).Update(ctx, more, metav1.UpdateOptions{})
+	require.NoError(t, err)
+	eventually(t, func() error {
+		now, err := s.client.RbacV1().Roles(s.namespace).Get(ctx, role.Name, metav1.GetOptions{})
+		if err == nil && !reflect.DeepEqual(now.Rules, role.Rules) {
+			err = fmt.Errorf("%+v", now.Rules)
+		}
+		return err
+	})
+}
+
+// allowed gives a service the permission to read its logs.
+func allowed(s manifest.Service) manifest.Service {
+	s.Params = &manifest.Params{Permissions: &manifest.Permissions{Read: []string{"logs"}}}
+	return s
+}
+
+func TestVolumesGoWithTheirService(t *testing.T) {
+	r := realCluster(t)
+	s := r.start(t, volume(r.service("db", "one"), 1<<20, 0))
+	require.NoError(t, s.d.Apply(t.Context(), workload(s.id, 2, volume(r.service("store", "two"), 1<<20, 0))))
+	ready(t, s.d, s.id, 2)
+	eventually(t, func() error {
+		claims, err := s.client.CoreV1().PersistentVolumeClaims(s.namespace).List(t.Context(), metav1.ListOptions{})
+		if err == nil && (len(claims.Items) != 1 || claims.Items[0].Labels[kube.LabelService] != "store") {
+			err = fmt.Errorf("%d claims", len(claims.Items))
+		}
+		return err
+	})
+}
+
+func TestNumbersOfNodePortsCauseNoSecondRollOut(t *testing.T) {
+	r := realCluster(t)
+	s := r.start(t, r.service("web", "hi"))
+	dep, err := s.client.AppsV1().Deployments(s.namespace).Get(t.Context(), "web", metav1.GetOptions{})
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, dep.Generation, "it was written once, with the numbers")
+}
 
 func TestForeignObjectsAreNeverTouched(t *testing.T) {
 	r := realCluster(t)

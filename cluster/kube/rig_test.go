@@ -90,8 +90,12 @@ func (r *rig) policies() *kube.Policies {
 	for _, text := range []string{"10.244.0.0/16", "fd00:10:244::/48", "10.96.0.0/16", "fd00:10:96::/112", "192.168.77.0/24", "fd77::/64"} {
 		own = append(own, netip.MustParsePrefix(text))
 	}
+	var nodes []netip.Prefix
+	for _, text := range []string{"192.168.77.11/32", "192.168.77.12/32", "fd77::11/128", "fd77::12/128"} {
+		nodes = append(nodes, netip.MustParsePrefix(text))
+	}
 	return &kube.Policies{
-		Surroundings: netpolicy.Surroundings{Own: own}, Nodes: own[4:],
+		Surroundings: netpolicy.Surroundings{Own: own}, Nodes: nodes,
 		Routers: []kubepolicy.Peer{{Namespace: map[string]string{corev1.LabelMetadataName: "router"}, Pods: map[string]string{"app": "router"}}},
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/moorage-dev/moorage/cluster/inventory"
@@ -23,9 +24,10 @@ import (
 // KubeFlags say which cluster a program runs leases on.
 type KubeFlags struct {
 	cluster, kubeconfig, instance, ingress, gateway, issuer string
-	tls, policies                                           bool
-	storage                                                 map[string]string
-	own, nodes, routers                                     []string
+	runtimeClass, pullSecret                                string
+	tls, policies, nonRoot, balancer                        bool
+	classes, storage, balancerAnnotations                   map[string]string
+	own, nodes, routers, resolvers                          []string
 }
 
 // Bind adds the flags.
@@ -37,18 +39,25 @@ func (k *KubeFlags) Bind(f *pflag.FlagSet) {
 	f.StringVar(&k.gateway, "kube-gateway", "", "with --cluster kube: Gateway for web pages instead, as namespace/name or namespace/name/listener")
 	f.BoolVar(&k.tls, "kube-tls", false, "with --cluster kube: web pages have HTTPS")
 	f.StringVar(&k.issuer, "kube-issuer", "", "with --kube-tls and --kube-ingress: cert-manager's ClusterIssuer")
-	f.StringToStringVar(&k.storage, "kube-storage-class", nil, "with --cluster kube: storage classes of the market and of the cluster, as beta2=fast-ssd")
+	f.StringVar(&k.runtimeClass, "kube-runtime-class", "", "with --cluster kube: RuntimeClass of all pods, such as gvisor")
+	f.BoolVar(&k.nonRoot, "kube-non-root", false, "with --cluster kube: no image may run as root; leases are held to the restricted standard of pod security")
+	f.StringVar(&k.pullSecret, "kube-pull-secret", "", "with --cluster kube: Secret for images without credentials of their own, which you put into every lease's namespace")
+	f.BoolVar(&k.balancer, "kube-load-balancer", false, "with --cluster kube: forwarded ports are at the cluster's load balancer, under the numbers that tenants write, instead of at nodes")
+	f.StringToStringVar(&k.balancerAnnotations, "kube-load-balancer-annotation", nil, "with --kube-load-balancer: annotations of the Services, as metallb.io/address-pool=leased")
+	f.StringToStringVar(&k.storage, "kube-storage", nil, "with --cluster kube: how much a storage class of the market has, where its driver does not report it, as beta2=100GiB")
+	f.StringToStringVar(&k.classes, "kube-storage-class", nil, "with --cluster kube: storage classes of the market and of the cluster, as beta2=fast-ssd")
 	f.BoolVar(&k.policies, "kube-policies", false, "with --cluster kube: enclose leases with network policies; the cluster's network must enforce them")
 	f.StringSliceVar(&k.routers, "kube-router", nil, "with --kube-policies: pods that bring web pages in, as namespace/label=value")
 	f.StringSliceVar(&k.own, "kube-own", nil, "with --kube-policies: the provider's own ranges that are public (private ones are closed to leases anyway)")
-	f.StringSliceVar(&k.nodes, "kube-nodes", nil, "with --kube-policies: ranges of the nodes' addresses, where load balancers hide the client's")
+	f.StringSliceVar(&k.nodes, "kube-nodes", nil, "with --kube-policies: ranges of the nodes' addresses, where load balancers hide the client's or the router is in the host network")
+	f.StringSliceVar(&k.resolvers, "kube-resolver", nil, "with --kube-policies: addresses of name servers that are not the pods of kube-dns, such as NodeLocal DNS at 169.254.20.10")
 }
 
 // policyConfig makes the configuration of network policies; nil for none.
 func (k *KubeFlags) policyConfig() (*kube.Policies, error) {
 	if !k.policies {
-		if len(k.own)+len(k.nodes)+len(k.routers) > 0 {
-			return nil, errors.New("--kube-router, --kube-own and --kube-nodes go with --kube-policies")
+		if len(k.own)+len(k.nodes)+len(k.routers)+len(k.resolvers) > 0 {
+			return nil, errors.New("--kube-router, --kube-resolver, --kube-own and --kube-nodes go with --kube-policies")
 		}
 		return nil, nil //nolint:nilnil // none is no fault
 	}
@@ -59,6 +68,13 @@ func (k *KubeFlags) policyConfig() (*kube.Policies, error) {
 	}
 	if p.Nodes, err = prefixes("--kube-nodes", k.nodes); err != nil {
 		return nil, err
+	}
+	for _, text := range k.resolvers {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("--kube-resolver: %w", err)
+		}
+		p.Surroundings.Resolvers = append(p.Surroundings.Resolvers, a)
 	}
 	for _, text := range k.routers {
 		namespace, label, _ := strings.Cut(text, "/")
@@ -71,6 +87,19 @@ func (k *KubeFlags) policyConfig() (*kube.Policies, error) {
 		})
 	}
 	return p, nil
+}
+
+// sizes reads amounts of bytes as Kubernetes writes them; "100GiB" is "100Gi".
+func sizes(flag string, texts map[string]string) (map[string]uint64, error) {
+	out := make(map[string]uint64, len(texts))
+	for class, text := range texts {
+		q, err := resource.ParseQuantity(strings.TrimSuffix(text, "B"))
+		if err != nil || q.Sign() <= 0 {
+			return nil, fmt.Errorf("%s %s=%s: want a size such as 100GiB", flag, class, text)
+		}
+		out[class] = uint64(q.Value())
+	}
+	return out, nil
 }
 
 func prefixes(flag string, texts []string) ([]netip.Prefix, error) {
@@ -105,10 +134,21 @@ func (k *KubeFlags) Config(publicHost, domain, httpAddress string) (*kube.Config
 	if err != nil {
 		return nil, err
 	}
+	bytes, err := sizes("--kube-storage", k.storage)
+	if err != nil {
+		return nil, err
+	}
+	if len(k.balancerAnnotations) > 0 && !k.balancer {
+		return nil, errors.New("--kube-load-balancer-annotation goes with --kube-load-balancer")
+	}
 	cfg := &kube.Config{
-		Policies: policies,
-		REST:     rest, Instance: k.instance, PublicHost: publicHost, Domain: domain, StorageClasses: k.storage,
+		Policies: policies, RuntimeClass: k.runtimeClass, PullSecret: k.pullSecret,
+		LoadBalancer: k.balancer, LoadBalancerAnnotations: k.balancerAnnotations, StorageBytes: bytes,
+		REST: rest, Instance: k.instance, PublicHost: publicHost, Domain: domain, StorageClasses: k.classes,
 		Router: kube.Router{Ingress: k.ingress, TLS: k.tls, Issuer: k.issuer},
+	}
+	if k.nonRoot {
+		cfg.NonRoot = func(string) bool { return true }
 	}
 	if k.gateway != "" {
 		parts := strings.SplitN(k.gateway+"//", "/", 4)

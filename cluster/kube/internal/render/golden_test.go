@@ -13,10 +13,12 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/moorage-dev/moorage/cluster/driver"
+	"github.com/moorage-dev/moorage/cluster/inventory"
 	"github.com/moorage-dev/moorage/cluster/kube/internal/render"
 	"github.com/moorage-dev/moorage/cluster/kube/internal/render/rendertest"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/sdl"
+	"github.com/moorage-dev/moorage/sdl/manifest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -52,6 +54,55 @@ func TestGoldenObjects(t *testing.T) {
 		})
 	}
 	assert.Equal(t, 20, found)
+}
+
+// balanced renders the ports of a service at a load balancer.
+func balanced(exposes ...manifest.Expose) (string, error) {
+	w := driver.Workload{Lease: rendertest.Lease(), Revision: 1, Group: manifest.Group{Services: []manifest.Service{{Name: "web", Image: "x", Count: 1, Expose: exposes}}}}
+	objects, err := render.Render(&render.Options{LoadBalancer: true}, render.Input{Workload: w})
+	for _, o := range objects {
+		if o.Kind.Kind == "Service" && o.Name == render.ForwardName("web") {
+			return string(o.Body), err
+		}
+	}
+	return "", err
+}
+
+func TestALoadBalancerOpensEveryNumberOnce(t *testing.T) {
+	body, err := balanced(
+		manifest.Expose{Port: 8080, ExternalPort: 9000, Proto: manifest.TCP, Global: true},
+		manifest.Expose{Port: 8080, ExternalPort: 9001, Proto: manifest.TCP, Global: true},
+		manifest.Expose{Port: 8080, ExternalPort: 9000, Proto: manifest.UDP, Global: true})
+	require.NoError(t, err)
+	for _, name := range []string{"tcp-9000", "tcp-9001", "udp-9000"} {
+		assert.Equal(t, 1, strings.Count(body, `"name":"`+name+`"`), body)
+	}
+	_, err = balanced(
+		manifest.Expose{Port: 8080, ExternalPort: 9000, Proto: manifest.TCP, Global: true},
+		manifest.Expose{Port: 8081, ExternalPort: 9000, Proto: manifest.TCP, Global: true})
+	require.ErrorIs(t, err, driver.ErrInvalid)
+}
+
+// TestOverCommitDoesNotChangeTheQuota keeps room for old pods beside new ones
+// when the operator changes the over-commit.
+func TestOverCommitDoesNotChangeTheQuota(t *testing.T) {
+	quota := func(over inventory.Overcommit) string {
+		in, err := rendertest.Input("testdata/01-web.yaml")
+		require.NoError(t, err)
+		o := rendertest.Options("testdata/01-web.yaml")
+		o.Overcommit = over
+		objects, err := render.Render(o, in)
+		require.NoError(t, err)
+		for _, o := range objects {
+			if o.Kind.Kind == "ResourceQuota" {
+				return string(o.Body)
+			}
+		}
+		return ""
+	}
+	before := quota(inventory.Overcommit{})
+	assert.NotEmpty(t, before)
+	assert.Equal(t, before, quota(inventory.Overcommit{CPUPercent: 400, MemoryPercent: 400}))
 }
 
 func TestTheSameInputGivesTheSameBytes(t *testing.T) {
