@@ -145,7 +145,7 @@ func (s *separate) walkAnAddress(first pair) {
 	t.Log(s.tenant("lease-status", "1"))
 
 	s.tenant("deploy", s.ipDocument("Green"), "--dseq", "2") // 2: deploy again
-	s.answers("Blue", first)                                        // 3: see the address stay
+	s.answers("Blue", first)                                 // 3: see the address stay
 	out := s.tenant("lease-status", "2")
 	t.Log(out)
 	assert.Contains(t, out, "withheld: held by deployment 1")
