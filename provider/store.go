@@ -227,11 +227,11 @@ func readRecords(tx *bbolt.Tx) ([]Record, error) {
 	bad := map[string][]byte{}
 	err := tx.Bucket(leaseBucket()).ForEach(func(k, v []byte) error {
 		var r Record
-		if json.Unmarshal(v, &r) != nil || r.Lease.String() != string(k) {
+		if json.Unmarshal(v, &r) == nil && r.Lease.String() == string(k) {
+			out = append(out, r)
+		} else {
 			bad[string(k)] = slices.Clone(v)
-			return nil
 		}
-		out = append(out, r)
 		return nil
 	})
 	for k, v := range bad {

@@ -289,7 +289,7 @@ func wanted(o render.Object) (map[string]any, error) {
 			return nil, fmt.Errorf("kube: %w", err)
 		}
 	}
-	if account, ok, _ := unstructured.NestedString(want, "spec", "template", "spec", "serviceAccountName"); ok { //nolint:errcheck // rendered here
+	if account, ok, _ := unstructured.NestedString(want, "spec", "template", "spec", "serviceAccountName"); ok {
 		if err := unstructured.SetNestedField(want, account, "spec", "template", "spec", "serviceAccount"); err != nil {
 			return nil, fmt.Errorf("kube: %w", err)
 		}

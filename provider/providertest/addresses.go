@@ -60,7 +60,7 @@ const endpoint = "front"
 
 // ipPlan is a plan with a port of a leased address beside the web page.
 func (e *Env) ipPlan(version string, port uint16) tenant.Plan {
-	p := e.plan(version, 1, 0, 0)
+	p := e.plan(version, 0, 0)
 	s := &p.Manifest[0].Services[0]
 	s.Resources.Endpoints = append(s.Resources.Endpoints,
 		market.Endpoint{Kind: market.EndpointRandomPort}, market.Endpoint{Kind: market.EndpointLeasedIP, SequenceNumber: 1})

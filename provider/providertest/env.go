@@ -225,9 +225,9 @@ func (e *Env) Screen(ctx context.Context, groups []market.GroupSpec) ([]api.Offe
 
 // Plan is a deployment of one small web service. The version tells manifests
 // apart.
-func (e *Env) Plan(version string) tenant.Plan { return e.plan(version, 1, 0, 0) }
+func (e *Env) Plan(version string) tenant.Plan { return e.plan(version, 0, 0) }
 
-func (e *Env) plan(version string, count, low, high uint32) tenant.Plan {
+func (e *Env) plan(version string, low, high uint32) tenant.Plan {
 	r := market.Resources{
 		ID: 1, CPU: market.CPU{MilliCores: 500}, Memory: market.Memory{Bytes: 128 << 20},
 		Storage:   []market.Volume{{Name: "default", Bytes: 256 << 20}},
@@ -235,11 +235,11 @@ func (e *Env) plan(version string, count, low, high uint32) tenant.Plan {
 	}
 	p := tenant.Plan{
 		Groups: []market.GroupSpec{{Name: "g", Units: []market.ResourceUnit{{
-			Resources: r, Count: count, MinCount: low, MaxCount: high,
+			Resources: r, Count: 1, MinCount: low, MaxCount: high,
 			Price: market.Price{Denom: e.denom, AmountPerBlock: market.NewDecimal(1_000_000)},
 		}}}},
 		Manifest: manifest.Manifest{{Name: "g", Services: []manifest.Service{{
-			Name: "web", Image: e.cluster.Image, Env: []string{"VERSION=" + version}, Resources: r, Count: count,
+			Name: "web", Image: e.cluster.Image, Env: []string{"VERSION=" + version}, Resources: r, Count: 1,
 			Expose: []manifest.Expose{{
 				Port: 80, ExternalPort: 80, Proto: manifest.TCP, Global: true,
 				HTTPOptions: manifest.HTTPOptions{

@@ -33,7 +33,7 @@ func scaleCases() []Case {
 // scales makes a lease with one replica, scales it to three and to two, and ends
 // it.
 func (e *Env) scales(ctx context.Context) error {
-	r, err := e.Tenant.Deploy(ctx, e.plan("1", 1, 1, 3))
+	r, err := e.Tenant.Deploy(ctx, e.plan("1", 1, 3))
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func checkScaleWithoutRoom(ctx context.Context, e *Env) error {
 	if _, err := e.Start(ctx, 0, false, nil); err != nil {
 		return err
 	}
-	plan := e.plan("1", 1, 1, 40)
+	plan := e.plan("1", 1, 40)
 	unit := &plan.Groups[0].Units[0]
 	unit.CPU.MilliCores = 8000
 	plan.Manifest[0].Services[0].Resources.CPU.MilliCores = 8000
