@@ -182,6 +182,10 @@ func (d *Driver) read(ctx context.Context, s source, r request, f func(driver.Lo
 	for {
 		part, err := in.ReadSlice('\n')
 		for text := range pieces(&line, string(part), !errors.Is(err, bufio.ErrBufferFull)) {
+			if line.Time.IsZero() { // what the node says in place of a log that it cannot read
+				d.log.DebugContext(ctx, "there is no log", slog.String("pod", s.pod.Name), slog.String("said", text))
+				continue
+			}
 			line.Text = text
 			if !f(line) {
 				return nil
