@@ -190,7 +190,9 @@ func (k *Keeper) Execute(ctx context.Context, msg market.Msg) error {
 }
 
 // checkListed checks the addresses that the groups of a new deployment name: one
-// that is written otherwise would match nobody, and exclude nobody.
+// that is written otherwise would match nobody, and exclude nobody. Providers are of
+// this chain; auditors may be known under what they are called on another one, as
+// published documents have them.
 func (k *Keeper) checkListed(msg market.Msg) error {
 	d, ok := msg.(market.CreateDeployment)
 	if !ok {
@@ -198,7 +200,15 @@ func (k *Keeper) checkListed(msg market.Msg) error {
 	}
 	for _, g := range d.Groups {
 		r := g.Requirements
-		for _, a := range slices.Concat(r.SignedBy.AllOf, r.SignedBy.AnyOf, r.Providers.Allowed, r.Providers.Excluded) {
+		for _, a := range slices.Concat(r.SignedBy.AllOf, r.SignedBy.AnyOf) {
+			if _, err := k.config.Addresses.StringToBytes(string(a)); err != nil {
+				continue // of another chain
+			}
+			if err := k.checkSigner(a); err != nil {
+				return err
+			}
+		}
+		for _, a := range slices.Concat(r.Providers.Allowed, r.Providers.Excluded) {
 			if err := k.checkSigner(a); err != nil {
 				return err
 			}

@@ -253,6 +253,7 @@ func TestAddressesThatAGroupListsAreWrittenAsTheChainWritesThem(t *testing.T) {
 	}
 	msg := order(owner, 1)
 	msg.Groups[0].Requirements.Providers.Excluded = []market.Address{other}
+	msg.Groups[0].Requirements.SignedBy.AnyOf = []market.Address{"akash1365yvmc4s7awdyj3n2sav7xfx76adc6dnmlx63"}
 	require.NoError(t, f.do(msg))
 }
 
