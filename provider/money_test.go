@@ -123,7 +123,11 @@ func TestUnhealthyPendingAndUnknownHaveDeadlinesOfTheirOwnAlsoAcrossRestarts(t *
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, memcluster.Config{})
-				_, stop := w.start(c.cfg)
+				cfg := func(p *provider.Config) {
+					c.cfg(p)
+					p.ResyncEvery = time.Minute // by then the trouble is seen
+				}
+				_, stop := w.start(cfg)
 				r, err := w.tenant.Deploy(t.Context(), plan(t, "V=1", nil))
 				require.NoError(t, err)
 				c.hurt(w, r.Leases[0])
@@ -135,7 +139,7 @@ func TestUnhealthyPendingAndUnknownHaveDeadlinesOfTheirOwnAlsoAcrossRestarts(t *
 				time.Sleep(15 * time.Minute) // virtual
 				require.Equal(t, market.LeaseActive, state())
 				stop()
-				w.start(c.cfg)
+				w.start(cfg)
 				time.Sleep(4 * time.Minute) // virtual
 				require.Equal(t, market.LeaseActive, state(), "not before its time")
 				time.Sleep(3 * time.Minute) // virtual
