@@ -29,15 +29,40 @@ type Component struct {
 	groups  cgroups
 	log     string
 
-	mu   sync.Mutex // guards what follows
-	cmd  *exec.Cmd
-	done chan struct{} // closed when cmd has been reaped
+	mu      sync.Mutex // guards what follows
+	cmd     *exec.Cmd
+	done    chan struct{} // closed when cmd has been reaped
+	ended   bool          // it is meant not to run
+	revived int           // how often it was started again
 }
 
-// Start starts the program. It is an error while it runs.
+// Start starts the program. It is an error while it runs. One that ends by itself
+// is started again.
 func (c *Component) Start() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.start()
+}
+
+// maxRevivals is how often a program is started again before it is left to lie.
+const maxRevivals = 20
+
+// revive starts a program again that has ended by itself, as a machine's own
+// supervisor does: on a busy machine some give up waiting for the API server.
+func (c *Component) revive() {
+	const pause = time.Second
+	time.Sleep(pause)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || c.running() || c.revived == maxRevivals {
+		return
+	}
+	c.revived++
+	_ = c.start() // why not is in the log
+}
+
+// start needs mu.
+func (c *Component) start() error {
 	if c.running() {
 		return fmt.Errorf("kubetest: %s runs already", c.Name)
 	}
@@ -54,10 +79,11 @@ func (c *Component) Start() error {
 	if err := c.ns.do(cmd.Start); err != nil {
 		return fmt.Errorf("kubetest: %s: %w", c.Name, err)
 	}
-	c.cmd, c.done = cmd, make(chan struct{})
+	c.cmd, c.done, c.ended = cmd, make(chan struct{}), false
 	go func(done chan struct{}) {
-		defer close(done)
 		_ = cmd.Wait() // how it ended is in its log
+		close(done)
+		c.revive()
 	}(c.done)
 	if err := c.groups.enter(cmd.Process.Pid); err != nil {
 		_ = cmd.Process.Kill()
@@ -93,6 +119,7 @@ func (c *Component) Kill() error { return c.end(unix.SIGKILL, 0) }
 // end signals the program, then kills it after patience.
 func (c *Component) end(signal syscall.Signal, patience time.Duration) error {
 	c.mu.Lock()
+	c.ended = true
 	cmd, done, running := c.cmd, c.done, c.running()
 	c.mu.Unlock()
 	if !running {
