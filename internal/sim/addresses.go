@@ -160,6 +160,13 @@ func (s *site) checkClaims(ctx context.Context, t *iplease.Table, live []market.
 	} else if s.lan.differs++; s.lan.differs > looks {
 		return fmt.Errorf("addresses on disk %v, in use %v", on, o.Addresses)
 	}
+	orders := map[string]bool{}
+	for _, id := range live {
+		orders[id.OrderID.String()] = true
+	}
+	if err := s.addBids(ctx, orders); err != nil {
+		return err
+	}
 	for _, c := range o.Addresses {
 		s.w.count(func(st *Stats) { st.Bound, st.Parked = max(st.Bound, int(c.Bound)), max(st.Parked, int(c.Parked)) })
 	}
@@ -167,8 +174,10 @@ func (s *site) checkClaims(ctx context.Context, t *iplease.Table, live []market.
 		switch c.State {
 		case iplease.Bound:
 			return !slices.ContainsFunc(live, func(id market.LeaseID) bool { return id.DeploymentID == c.Holder })
-		case iplease.Cooling, iplease.Reserved:
-			return true // both end by time
+		case iplease.Reserved:
+			return !orders[c.Order.String()]
+		case iplease.Cooling:
+			return true // it ends by time
 		case iplease.Free, iplease.Parked:
 		}
 		return false
