@@ -12,9 +12,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	portable "github.com/moorage-dev/moorage/cluster"
 	"github.com/moorage-dev/moorage/cluster/driver"
+	"github.com/moorage-dev/moorage/cluster/kube"
 	"github.com/moorage-dev/moorage/internal/kubetest"
 )
 
@@ -143,23 +145,40 @@ func TestAServerThatIsAwayIsUnknown(t *testing.T) {
 func TestTheKubeletIsKilledInTheMiddle(t *testing.T) {
 	r := realCluster(t)
 	kubelet := r.component(t, "node-1/kubelet")
-	s := r.start(t, r.service("web", "one"))
-	p := patient(t, s.d)
+	name := instance()
+	r.sweep(t, name)
+	d, id := open(t, r.config(name)), lease(name, 1)
+	p := patient(t, d)
+	require.NoError(t, p.Apply(t.Context(), workload(id, 1, r.service("web", "one"))))
+	eventually(t, func() error { // the node has been given the pod and has not brought it up
+		pods, err := r.Client().CoreV1().Pods(kube.Namespace(id)).List(t.Context(), metav1.ListOptions{})
+		if err == nil && (len(pods.Items) == 0 || pods.Items[0].Spec.NodeName == "") {
+			err = errors.New("no pod is on the node")
+		}
+		return err
+	})
 	require.NoError(t, kubelet.Kill())
-	require.NoError(t, p.Apply(t.Context(), workload(s.id, 2, r.service("web", "two"))))
-	st, err := p.Status(t.Context(), s.id)
+	st, err := p.Status(t.Context(), id)
+	require.NoError(t, err)
+	assert.NotEqual(t, driver.Failing, st.State, "%+v", st.Services)
+	require.NoError(t, kubelet.Start())
+	ready(t, p, id, 1)
+
+	require.NoError(t, kubelet.Kill())
+	require.NoError(t, p.Apply(t.Context(), workload(id, 2, r.service("web", "two"))))
+	st, err = p.Status(t.Context(), id)
 	require.NoError(t, err)
 	assert.Equal(t, driver.Pending, st.State, "%+v", st.Services)
 	require.NoError(t, r.greets(t.Context(), st, "one"), "what ran goes on")
 	require.NoError(t, kubelet.Start())
-	st = ready(t, p, s.id, 2)
+	st = ready(t, p, id, 2)
 	eventually(t, func() error { return r.greets(t.Context(), st, "two") })
 
 	require.NoError(t, kubelet.Kill())
 	ended := make(chan error, 1)
-	go func() { ended <- p.Delete(t.Context(), s.id) }()
+	go func() { ended <- p.Delete(t.Context(), id) }()
 	eventually(t, func() error {
-		st, err := p.Status(t.Context(), s.id)
+		st, err := p.Status(t.Context(), id)
 		if err == nil && st.State != driver.Leaving {
 			err = fmt.Errorf("%s", st.State)
 		}
