@@ -35,7 +35,7 @@ type Provider struct {
 	drains sync.Mutex
 	// reading serializes the reading of the nodes, so that what was read last
 	// counts.
-	reading sync.Mutex
+	reading keyedMutex[string]
 	// unreadable names the records that the store keeps aside.
 	unreadable []string
 	// addresses has the leased addresses; nil when none are leased.

@@ -116,8 +116,7 @@ func (p *Provider) runWorker(ctx context.Context, q *queue) error {
 
 // refreshNodes reads the cluster's nodes into the ledger.
 func (p *Provider) refreshNodes(ctx context.Context) error {
-	p.reading.Lock()
-	defer p.reading.Unlock()
+	defer p.reading.lock("")()
 	nodes, err := p.cfg.Cluster.Nodes(ctx)
 	if err != nil {
 		return err
