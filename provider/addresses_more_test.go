@@ -3,6 +3,7 @@ package provider_test
 import (
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -212,20 +213,15 @@ func TestAnAddressWhoseNameWasTakenIsNotGivenAwayWhileItAnswers(t *testing.T) {
 func TestAMoveThatCannotBeStoredIsAResultAndTheOthersCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, l := newWorld(t, memcluster.Config{}), newLAN("203.0.113.0/29")
-		left := -1 // without end
-		w.store = crashing{w.store, func() bool {
-			if left > 0 {
-				left--
-				return true
-			}
-			return left < 0
-		}}
+		var left atomic.Int64 // how many more are stored
+		left.Store(1 << 32)
+		w.store = crashing{w.store, func() bool { return left.Add(-1) >= 0 }}
 		p, _ := w.start(l.lease)
 		_, first := w.deployIP(ipPlan(t, "V=1", "aa", "bb"))
 		_, second := w.deployIP(ipPlan(t, "V=2", "aa", "bb"))
 		eventually(t, "announced", func() bool { return l.leads("203.0.113.0", iplease.TCP, 80) == first })
 		time.Sleep(time.Minute) // virtual: until all is quiet
-		left = 3                // prepare, switch and confirm of one
+		left.Store(3)           // prepare, switch and confirm of one
 		results, err := p.MigrateEndpoints(t.Context(), second, []string{"aa", "bb"})
 		require.NoError(t, err)
 		require.Len(t, results, 2)
@@ -234,7 +230,7 @@ func TestAMoveThatCannotBeStoredIsAResultAndTheOthersCount(t *testing.T) {
 		assert.False(t, results[1].Moved)
 		assert.Equal(t, api.RuleEndpointUnfinished, results[1].Rule)
 		assert.Equal(t, second, l.leads("203.0.113.0", iplease.TCP, 80))
-		left = -1
+		left.Store(1 << 32)
 		results, err = p.MigrateEndpoints(t.Context(), second, []string{"bb"})
 		require.NoError(t, err)
 		assert.True(t, results[0].Moved)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -413,20 +414,14 @@ func TestAMoveSurvivesACrashBetweenAnyTwoSteps(t *testing.T) {
 				stop()
 
 				disk := w.store
-				left := writes
-				armed := false
-				w.store = crashing{disk, func() bool {
-					if !armed {
-						return true
-					}
-					left--
-					return left >= 0
-				}}
+				var left atomic.Int64 // how many more are stored
+				left.Store(1 << 32)
+				w.store = crashing{disk, func() bool { return left.Add(-1) >= 0 }}
 				p, stop := w.start(l.lease)
 				eventually(t, "known again", func() bool { return w.status(second).Phase == api.PhaseActive })
 				time.Sleep(time.Minute) // virtual: until all is quiet
 				synctest.Wait()
-				armed = true
+				left.Store(int64(writes))
 				if deaf {
 					l.network.SetFault(func(op memannouncer.Op, _ iplease.ClaimID) error {
 						if op == memannouncer.OpApply {

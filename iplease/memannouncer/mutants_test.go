@@ -236,7 +236,10 @@ func lifeFaults() []fault {
 			}
 		}},
 		{name: "room for three", noticed: "concurrent applies", spoil: func(m *mutant) {
+			one := make(chan struct{}, 1) // or several would see the room at once, and none would lack it
 			m.apply = func(ctx context.Context, a driver.Announcement) error {
+				one <- struct{}{}
+				defer func() { <-one }()
 				if ids, _ := m.Announcer.List(ctx); len(ids) == 3 {
 					return m.Announcer.Withdraw(ctx, ids[0])
 				}
