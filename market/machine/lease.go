@@ -56,11 +56,12 @@ func (m *Machine) matchOrder(at Moment, id market.OrderID) error {
 	if err := m.unlist(o); err != nil {
 		return err
 	}
+	others := o.Bids - 1
 	o.State, o.Bids = market.OrderMatched, 0
 	if err := m.Orders.Set(o.ID, o); err != nil {
 		return err
 	}
-	return m.endOpenBids(at, o.ID, market.BidLost)
+	return m.endOpenBids(at, o.ID, others, market.BidLost)
 }
 
 func (m *Machine) closeLease(at Moment, msg market.CloseLease) error {

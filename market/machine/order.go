@@ -1,6 +1,10 @@
 package machine
 
-import "github.com/moorage-dev/moorage/market"
+import (
+	"slices"
+
+	"github.com/moorage-dev/moorage/market"
+)
 
 // unlist takes an order out of the open orders and their expiry queue.
 func (m *Machine) unlist(o market.Order) error {
@@ -23,7 +27,7 @@ func (m *Machine) endOrder(at Moment, b *book, o market.Order, reason market.Clo
 		if err := m.unlist(o); err != nil {
 			return err
 		}
-		if err := m.endOpenBids(at, o.ID, market.BidWithdrawn); err != nil {
+		if err := m.endOpenBids(at, o.ID, o.Bids, market.BidWithdrawn); err != nil {
 			return err
 		}
 	}
@@ -37,10 +41,14 @@ func (m *Machine) closeOrder(at Moment, o market.Order) error {
 	return m.Orders.Set(o.ID, o)
 }
 
-// endLeaseOf ends the lease of a matched order.
+// endLeaseOf ends the lease of a matched order: that of its open payment.
 func (m *Machine) endLeaseOf(at Moment, b *book, id market.OrderID, reason market.CloseReason) error {
-	l, ok, err := m.leaseOf(id)
-	if err != nil || !ok {
+	i := slices.IndexFunc(b.Payments, func(p market.Payment) bool { return p.ID.OrderID == id && !p.State.Terminal() })
+	if i < 0 {
+		return nil
+	}
+	l, err := m.Leases.Get(b.Payments[i].ID)
+	if err != nil {
 		return err
 	}
 	return m.endLease(at, b, l, reason)
