@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -60,12 +59,17 @@ const endpoint = "front"
 
 // ipPlan is a plan with a port of a leased address beside the web page.
 func (e *Env) ipPlan(version string, port uint16) tenant.Plan {
+	return e.namedPlan(version, endpoint, port)
+}
+
+// namedPlan is [Env.ipPlan] with an address of another name.
+func (e *Env) namedPlan(version, name string, port uint16) tenant.Plan {
 	p := e.plan(version, 0, 0)
 	s := &p.Manifest[0].Services[0]
 	s.Resources.Endpoints = append(s.Resources.Endpoints,
 		market.Endpoint{Kind: market.EndpointRandomPort}, market.Endpoint{Kind: market.EndpointLeasedIP, SequenceNumber: 1})
 	x := s.Expose[0]
-	x.Port, x.ExternalPort, x.IP, x.EndpointSequenceNumber = 8080, uint32(port), endpoint, 1
+	x.Port, x.ExternalPort, x.IP, x.EndpointSequenceNumber = 8080, uint32(port), name, 1
 	s.Expose = append(s.Expose, x)
 	p.Groups[0].Units[0].Resources = s.Resources
 	var err error
@@ -186,13 +190,27 @@ func (e *Env) silent(ctx context.Context) error {
 		if err = errors.Join(err, a.Close()); err != nil || len(ids) > 0 {
 			return false, err
 		}
-		p, err := e.Provider()
-		if err != nil {
-			return false, err
-		}
-		o, err := p.Overview(ctx)
-		return err == nil && !slices.ContainsFunc(o.Addresses, func(c iplease.Capacity) bool { return c.Free != c.Size }), err
+		return e.inUse(ctx, 0)
 	})
+}
+
+// awaitFree waits until n addresses are in use.
+func (e *Env) awaitFree(ctx context.Context, what string, n uint64) error {
+	return e.Await(ctx, what, func() (bool, error) { return e.inUse(ctx, n) })
+}
+
+// inUse reports whether n addresses are in use, no more and no less.
+func (e *Env) inUse(ctx context.Context, n uint64) (bool, error) {
+	p, err := e.Provider()
+	if err != nil {
+		return false, err
+	}
+	o, err := p.Overview(ctx)
+	var used uint64
+	for _, c := range o.Addresses {
+		used += c.Size - c.Free
+	}
+	return err == nil && used == n, err
 }
 
 func addressCases() []Case {
@@ -213,6 +231,11 @@ func addressCases() []Case {
 			},
 		},
 		{
+			Name:   "restarted with an address",
+			Clause: "A leased address is the same after a restart, also where another one would be given now.",
+			Check:  checkKeptAddress,
+		},
+		{
 			Name:   "crash at any step with an address",
 			Clause: "Wherever the provider dies, before a step or after it, a leased address comes to where it belongs and nothing is left announced.",
 			Check: func(ctx context.Context, e *Env) error {
@@ -221,6 +244,39 @@ func addressCases() []Case {
 			},
 		},
 	}
+}
+
+// checkKeptAddress has the first of two addresses given back, so that it would be
+// the next one to be given, before the provider is started again.
+func checkKeptAddress(ctx context.Context, e *Env) error {
+	e.leaseAddresses()
+	if _, err := e.Start(ctx, 0, false, nil); err != nil {
+		return err
+	}
+	first, err := e.Tenant.Deploy(ctx, e.namedPlan("1", "first", 9000))
+	if err != nil {
+		return err
+	}
+	second, err := e.Tenant.Deploy(ctx, e.namedPlan("2", "second", 9001))
+	if err != nil {
+		return err
+	}
+	var before, after netip.Addr
+	return inOrder(
+		func() (err error) { before, err = e.awaitPort(ctx, second.Leases[0], 9001); return err },
+		func() error { return e.Tenant.Close(ctx, first.Deployment) },
+		func() error { return e.awaitFree(ctx, "only one address is in use", 1) },
+		func() error { return e.Restart(ctx) },
+		func() (err error) { after, err = e.awaitPort(ctx, second.Leases[0], 9001); return err },
+		func() error {
+			if before != after {
+				return fmt.Errorf("the address was %s and is %s", before, after)
+			}
+			return nil
+		},
+		func() error { return e.gone(ctx, second.Deployment) },
+		func() error { return e.silent(ctx) },
+	)
 }
 
 // checkClaims writes claims and reads them as another process.

@@ -106,7 +106,7 @@ func addressMutants() []mutant {
 			return a.Apply(ctx, n)
 		}})},
 		{"never withdraws", "an address moves", announcers(brokenAnnouncer{withdraw: func(ipdriver.Announcer, context.Context, iplease.ClaimID) error { return nil }})},
-		{"loses bound claims in a crash", "crash at any step with an address", claimStores(brokenClaims{load: func(s provider.AddressStore) ([]iplease.Record, error) {
+		{"loses bound claims in a crash", "restarted with an address", claimStores(brokenClaims{load: func(s provider.AddressStore) ([]iplease.Record, error) {
 			rs, err := s.LoadClaims()
 			return slices.DeleteFunc(rs, func(r iplease.Record) bool { return r.State == iplease.Bound }), err
 		}})},

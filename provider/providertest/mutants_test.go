@@ -380,7 +380,7 @@ func TestEveryMutantIsCaughtByTheExpectedCase(t *testing.T) {
 // untested are cases that no fault of one part alone breaks: they are about the
 // provider itself.
 func untested() []string {
-	return []string{"draining", "won while down", "open bid and restarted", "crash at any step"}
+	return []string{"draining", "won while down", "open bid and restarted", "crash at any step", "crash at any step with an address"}
 }
 
 func TestEveryCaseOfAPartCatchesAMutant(t *testing.T) {
