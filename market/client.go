@@ -74,9 +74,9 @@ type RegistryReader interface {
 	Provider(ctx context.Context, owner Address) (Provider, error)
 	Providers(ctx context.Context, p Page) ([]Provider, string, error)
 	Certificate(ctx context.Context, id CertificateID) (Certificate, error)
-	Certificates(ctx context.Context, owner Address, p Page) ([]Certificate, string, error)
-	// Audits returns what auditors say of a provider, expired words too.
-	Audits(ctx context.Context, provider Address, p Page) ([]Audit, string, error)
+	Certificates(ctx context.Context, f CertificateFilter, p Page) ([]Certificate, string, error)
+	// Audits returns what auditors say of providers, expired words too.
+	Audits(ctx context.Context, f AuditFilter, p Page) ([]Audit, string, error)
 }
 
 // Writer submits messages.
@@ -158,9 +158,10 @@ func All[T any](list func(Page) ([]T, string, error)) iter.Seq2[T, error] {
 	}
 }
 
-// DeploymentFilter selects deployments. Zero fields match all.
+// DeploymentFilter selects deployments. Zero fields match all; see [OrderFilter].
 type DeploymentFilter struct {
 	Owner Address
+	DSeq  uint64
 	State DeploymentState
 }
 
@@ -171,6 +172,7 @@ type OrderFilter struct {
 	Owner Address
 	DSeq  uint64
 	GSeq  uint32
+	OSeq  uint32
 	State OrderState
 }
 
@@ -201,6 +203,20 @@ type RetainerFilter struct {
 	Owner    Address
 	Provider Address
 	State    RetainerState
-	// Kind is that of the ID.
-	Kind string
+	// Kind and Name are those of the ID.
+	Kind, Name string
+}
+
+// CertificateFilter selects certificates. Zero fields match all; a serial number
+// without an owner is refused.
+type CertificateFilter struct {
+	Owner  Address
+	Serial string
+	State  CertificateState
+}
+
+// AuditFilter selects what auditors say of providers. Zero fields match all.
+type AuditFilter struct {
+	Provider Address
+	Auditor  Address
 }

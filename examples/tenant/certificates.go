@@ -47,7 +47,7 @@ kept beside the keys and renewed before it ends.`,
 
 func (p *program) listCertificates(ctx context.Context, s *session) error {
 	list, err := collect(func(page market.Page) ([]market.Certificate, string, error) {
-		return s.market.Certificates(ctx, s.market.Address(), page)
+		return s.market.Certificates(ctx, market.CertificateFilter{Owner: s.market.Address()}, page)
 	})
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package machine_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,13 +173,13 @@ func TestAPageReadsABoundedNumberOfRows(t *testing.T) {
 	h := newHost(market.DefaultParams("uakt"))
 	const n = machine.MaxScan + 10
 	for dseq := range uint64(n) {
-		d := market.Deployment{ID: market.DeploymentID{Owner: "tenant", DSeq: dseq + 1}, State: market.DeploymentClosed}
+		d := market.Deployment{ID: market.DeploymentID{Owner: "tenant", DSeq: dseq + 1}, State: market.DeploymentActive}
 		if dseq == n-1 {
-			d.State = market.DeploymentActive
+			d.State = market.DeploymentClosed
 		}
 		require.NoError(t, h.Deployments.Set(d.ID, d))
 	}
-	f := market.DeploymentFilter{State: market.DeploymentActive}
+	f := market.DeploymentFilter{State: market.DeploymentClosed}
 	page, next, err := h.ListDeployments(f, market.Page{})
 	require.NoError(t, err)
 	assert.Empty(t, page)
@@ -288,6 +289,24 @@ func TestTheCheckerFindsFaults(t *testing.T) {
 		h := newHost(market.DefaultParams("uakt"))
 		require.NoError(t, machine.Import(h.State, g), name)
 		assert.Error(t, machine.Check(h.State, pot), name)
+	}
+	for want, spoil := range map[string]func(g *machine.Genesis){
+		"its order pays at most": func(g *machine.Genesis) {
+			dear := market.NewDecimal(1_000_000)
+			g.Bids[0].Price.AmountPerBlock, g.Leases[0].Price.AmountPerBlock, g.Payments[0].Price.AmountPerBlock = dear, dear, dear
+		},
+		"replicas of unit": func(g *machine.Genesis) {
+			for _, spec := range []*market.GroupSpec{&g.Orders[0].Spec, &g.Groups[0].Spec} {
+				spec.Units = slices.Clone(spec.Units)
+				spec.Units[0].MinCount, spec.Units[0].MaxCount = spec.Units[0].Count+1, spec.Units[0].Count+2
+			}
+		},
+	} {
+		g, pot := build()
+		spoil(&g)
+		h := newHost(market.DefaultParams("uakt"))
+		require.NoError(t, machine.Import(h.State, g), want)
+		require.ErrorContains(t, machine.Check(h.State, pot), want)
 	}
 	h = newHost(market.DefaultParams("uakt"))
 	require.NoError(t, machine.Import(h.State, g))

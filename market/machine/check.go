@@ -210,7 +210,8 @@ func (c *checker) leases() {
 }
 
 // running checks that a lease costs what its bid asks for the counts of its
-// order, which are those of its group.
+// order, which are those of its group and within what was ordered, and no more
+// than the order pays.
 func (c *checker) running(l market.Lease, b market.Bid, p market.Payment) {
 	o, g := c.order[l.ID.OrderID], c.groupOf[l.ID.GroupID]
 	want := b.Price
@@ -222,6 +223,13 @@ func (c *checker) running(l market.Lease, b market.Bid, p market.Payment) {
 	}
 	if !slices.Equal(o.Spec.Counts(), g.Spec.Counts()) {
 		c.fault("order %s has counts %v, its group %v", o.ID, o.Spec.Counts(), g.Spec.Counts())
+	}
+	if _, err := o.Spec.WithCounts(o.Spec.Counts()); err != nil {
+		c.fault("order %s: %w", o.ID, err)
+	}
+	most, err := o.Spec.Ceiling()
+	if err != nil || l.Price.Denom != most.Denom || l.Price.AmountPerBlock.Cmp(most.AmountPerBlock) > 0 {
+		c.fault("lease %s costs %s, its order pays at most %s", l.ID, l.Price, most)
 	}
 }
 

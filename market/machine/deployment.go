@@ -27,6 +27,9 @@ func (m *Machine) createDeployment(at Moment, msg market.CreateDeployment) error
 		return err
 	}
 	m.emit(market.EventDeploymentCreated, deploymentEvent(msg.ID))
+	if err := m.addRef(RefActiveDeployment, deploymentEvent(msg.ID)); err != nil {
+		return err
+	}
 	for i, spec := range msg.Groups {
 		g := market.Group{ID: market.GroupID{DeploymentID: msg.ID, GSeq: uint32(i + 1)}, Spec: spec, CreatedAt: at.Height}
 		if err := m.openOrder(at, g); err != nil {
@@ -154,5 +157,8 @@ func (m *Machine) closeDeployment(at Moment, msg market.CloseDeployment) error {
 	}
 	d.State, d.ClosedAt = market.DeploymentClosed, at.Height
 	m.emit(market.EventDeploymentClosed, deploymentEvent(d.ID))
+	if err := m.dropRef(RefActiveDeployment, deploymentEvent(d.ID)); err != nil {
+		return err
+	}
 	return m.Deployments.Set(d.ID, d)
 }

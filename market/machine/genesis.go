@@ -111,6 +111,17 @@ func importTable[K Key, V any](t Table[K, V], rows []V, id func(V) K) error {
 	return nil
 }
 
+// Reindex writes the indexes and timers that the rows call for, as a migration does
+// to a state in which some are not kept yet. It reads the whole state, and removes
+// nothing.
+func Reindex(s State) error {
+	g, err := Export(s)
+	if err != nil {
+		return err
+	}
+	return derive(s, g)
+}
+
 // derive writes the timers and refs of a genesis.
 func derive(s State, g Genesis) error {
 	refs, timers := derived(g)
@@ -130,6 +141,14 @@ func derive(s State, g Genesis) error {
 // derived returns the refs and timers that belong to a state, in no particular
 // order.
 func derived(g Genesis) (refs []Ref, timers []Timer) {
+	for _, d := range g.Deployments {
+		if d.State == market.DeploymentActive {
+			refs = append(refs, Ref{Kind: RefActiveDeployment, ID: deploymentEvent(d.ID)})
+		}
+	}
+	for _, a := range g.Audits {
+		refs = append(refs, Ref{Kind: RefAuditorAudit, ID: auditRef(a.ID)})
+	}
 	for _, o := range g.Orders {
 		if o.State == market.OrderOpen {
 			refs = append(refs, Ref{Kind: RefOpenOrder, ID: market.LeaseID{OrderID: o.ID}})

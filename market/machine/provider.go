@@ -66,7 +66,17 @@ func (m *Machine) signAudit(at Moment, msg market.SignAudit) error {
 	}
 	a.Attributes = a.Attributes.Sorted()
 	m.emit(market.EventAuditChanged, market.LeaseID{Provider: a.ID.Provider})
+	if err := m.addRef(RefAuditorAudit, auditRef(a.ID)); err != nil {
+		return err
+	}
 	return m.Audits.Set(a.ID, a)
+}
+
+// auditRef is the ID of an audit as its index has it.
+func auditRef(id market.AuditID) market.LeaseID {
+	ref := market.LeaseID{Provider: id.Provider}
+	ref.Owner = id.Auditor
+	return ref
 }
 
 func (m *Machine) revokeAudit(msg market.RevokeAudit) error {
@@ -74,5 +84,8 @@ func (m *Machine) revokeAudit(msg market.RevokeAudit) error {
 		return err
 	}
 	m.emit(market.EventAuditChanged, market.LeaseID{Provider: msg.ID.Provider})
+	if err := m.dropRef(RefAuditorAudit, auditRef(msg.ID)); err != nil {
+		return err
+	}
 	return m.Audits.Delete(msg.ID)
 }

@@ -161,9 +161,19 @@ func oneOrder(owner market.Address, dseq uint64, gseq, oseq uint32) bool {
 }
 
 // ListDeployments returns a page of the deployments that match, sorted by ID.
+// Active ones have an index: asking for them costs nothing for closed ones.
 func (s State) ListDeployments(f market.DeploymentFilter, p market.Page) ([]market.Deployment, string, error) {
+	if err := checkParts(f.Owner, f.DSeq, 0, 0); err != nil {
+		return nil, "", err
+	}
+	if f.State == market.DeploymentActive {
+		return listing[market.Deployment]{
+			prefix: orderParts(refPrefix(RefActiveDeployment), f.Owner, f.DSeq, 0, 0),
+			rows:   via(s.Refs, s.Deployments, func(r Ref) market.DeploymentID { return r.ID.DeploymentID }),
+		}.page(p)
+	}
 	return listing[market.Deployment]{
-		prefix: orderParts(nil, f.Owner, 0, 0, 0),
+		prefix: orderParts(nil, f.Owner, f.DSeq, 0, 0),
 		rows:   direct(s.Deployments, func(d market.Deployment) market.DeploymentID { return d.ID }),
 		match:  func(d market.Deployment) bool { return f.State == 0 || d.State == f.State },
 	}.page(p)
@@ -181,24 +191,24 @@ func (s State) ListGroups(id market.DeploymentID) ([]market.Group, error) {
 // ListOrders returns a page of the orders that match, sorted by ID. Open orders
 // have an index: asking for them costs nothing for closed ones.
 func (s State) ListOrders(f market.OrderFilter, p market.Page) ([]market.Order, string, error) {
-	if err := checkParts(f.Owner, f.DSeq, f.GSeq, 0); err != nil {
+	if err := checkParts(f.Owner, f.DSeq, f.GSeq, f.OSeq); err != nil {
 		return nil, "", err
 	}
 	if f.State == market.OrderOpen {
 		return listing[market.Order]{
-			prefix: orderParts(refPrefix(RefOpenOrder), f.Owner, f.DSeq, f.GSeq, 0),
+			prefix: orderParts(refPrefix(RefOpenOrder), f.Owner, f.DSeq, f.GSeq, f.OSeq),
 			rows:   via(s.Refs, s.Orders, func(r Ref) market.OrderID { return r.ID.OrderID }),
 		}.page(p)
 	}
 	return listing[market.Order]{
-		prefix: orderParts(nil, f.Owner, f.DSeq, f.GSeq, 0),
+		prefix: orderParts(nil, f.Owner, f.DSeq, f.GSeq, f.OSeq),
 		rows:   direct(s.Orders, func(o market.Order) market.OrderID { return o.ID }),
 		match:  func(o market.Order) bool { return f.State == 0 || o.State == f.State },
 	}.page(p)
 }
 
 // ListBids returns a page of the bids that match. They are sorted by ID; those
-// of one provider across owners by order, through an index.
+// of one provider by order. Open and won ones have indexes.
 func (s State) ListBids(f market.BidFilter, p market.Page) ([]market.Bid, string, error) {
 	if err := checkParts(f.Owner, f.DSeq, f.GSeq, f.OSeq); err != nil {
 		return nil, "", err
@@ -206,12 +216,20 @@ func (s State) ListBids(f market.BidFilter, p market.Page) ([]market.Bid, string
 	match := func(b market.Bid) bool {
 		return (f.State == 0 || b.State == f.State) && (f.Provider == "" || b.ID.Provider == f.Provider)
 	}
+	rows := via(s.Refs, s.Bids, func(r Ref) market.BidID { return r.ID.Bid() })
 	if f.Provider == "" || oneOrder(f.Owner, f.DSeq, f.GSeq, f.OSeq) {
-		return listing[market.Bid]{
+		l := listing[market.Bid]{
 			prefix: orderParts(nil, f.Owner, f.DSeq, f.GSeq, f.OSeq),
 			rows:   direct(s.Bids, func(b market.Bid) market.BidID { return b.ID }),
 			match:  match,
-		}.page(p)
+		}
+		switch f.State {
+		case market.BidOpen:
+			l.prefix, l.rows = orderParts(refPrefix(RefOpenBid), f.Owner, f.DSeq, f.GSeq, f.OSeq), rows
+		case market.BidWon: // has a live lease, and that an open payment
+			l.prefix, l.rows = orderParts(refPrefix(RefOpenPayment), f.Owner, f.DSeq, f.GSeq, f.OSeq), rows
+		}
+		return l.page(p)
 	}
 	kind := RefProviderBid
 	if f.State == market.BidOpen || f.State == market.BidWon {
@@ -219,13 +237,13 @@ func (s State) ListBids(f market.BidFilter, p market.Page) ([]market.Bid, string
 	}
 	return listing[market.Bid]{
 		prefix: orderParts(refPrefix(kind, f.Provider), f.Owner, f.DSeq, f.GSeq, 0),
-		rows:   via(s.Refs, s.Bids, func(r Ref) market.BidID { return r.ID.Bid() }),
+		rows:   rows,
 		match:  match,
 	}.page(p)
 }
 
 // ListLeases returns a page of the leases that match, sorted as by
-// [State.ListBids].
+// [State.ListBids]. Live ones have indexes.
 func (s State) ListLeases(f market.LeaseFilter, p market.Page) ([]market.Lease, string, error) {
 	if err := checkParts(f.Owner, f.DSeq, f.GSeq, f.OSeq); err != nil {
 		return nil, "", err
@@ -233,15 +251,21 @@ func (s State) ListLeases(f market.LeaseFilter, p market.Page) ([]market.Lease, 
 	match := func(l market.Lease) bool {
 		return (f.State == 0 || l.State == f.State) && (!f.Live || !l.State.Terminal()) && (f.Provider == "" || l.ID.Provider == f.Provider)
 	}
+	live := f.Live || f.State == market.LeaseActive || f.State == market.LeaseClosing
 	if f.Provider == "" || oneOrder(f.Owner, f.DSeq, f.GSeq, f.OSeq) {
-		return listing[market.Lease]{
+		l := listing[market.Lease]{
 			prefix: orderParts(nil, f.Owner, f.DSeq, f.GSeq, f.OSeq),
 			rows:   direct(s.Leases, func(l market.Lease) market.LeaseID { return l.ID }),
 			match:  match,
-		}.page(p)
+		}
+		if live {
+			l.prefix = orderParts(refPrefix(RefOpenPayment), f.Owner, f.DSeq, f.GSeq, f.OSeq)
+			l.rows = via(s.Refs, s.Leases, func(r Ref) market.LeaseID { return r.ID })
+		}
+		return l.page(p)
 	}
 	kind := RefProviderBid
-	if f.Live || f.State == market.LeaseActive || f.State == market.LeaseClosing {
+	if live {
 		kind = RefLiveBid
 	}
 	rows := via(s.Refs, optional[market.LeaseID, market.Lease]{s.Leases}, func(r Ref) market.LeaseID { return r.ID })
@@ -256,7 +280,8 @@ func (s State) ListLeases(f market.LeaseFilter, p market.Page) ([]market.Lease, 
 // of one provider by owner, through an index.
 func (s State) ListRetainers(f market.RetainerFilter, p market.Page) ([]market.Retainer, string, error) {
 	match := func(r market.Retainer) bool {
-		return (f.State == 0 || r.State == f.State) && (f.Provider == "" || r.ID.Provider == f.Provider) && (f.Kind == "" || r.ID.Kind == f.Kind)
+		return (f.State == 0 || r.State == f.State) && (f.Provider == "" || r.ID.Provider == f.Provider) && (f.Kind == "" || r.ID.Kind == f.Kind) &&
+			(f.Name == "" || r.ID.Name == f.Name)
 	}
 	if f.Provider == "" || f.Owner != "" {
 		prefix := orderParts(nil, f.Owner, 0, 0, 0)
@@ -301,20 +326,40 @@ func (s State) ListProviders(p market.Page) ([]market.Provider, string, error) {
 	}.page(p)
 }
 
-// ListCertificates returns a page of an owner's certificates, revoked ones too,
-// sorted by serial number as text. An empty owner means everybody's.
-func (s State) ListCertificates(owner market.Address, p market.Page) ([]market.Certificate, string, error) {
+// ListCertificates returns a page of the certificates that match, revoked ones too,
+// sorted by owner and by serial number as text.
+func (s State) ListCertificates(f market.CertificateFilter, p market.Page) ([]market.Certificate, string, error) {
+	if f.Owner == "" && f.Serial != "" {
+		return nil, "", market.Refuse(market.ErrInvalid, "filter-parts", "serial %q: it counts only with an owner", f.Serial)
+	}
+	prefix := orderParts(nil, f.Owner, 0, 0, 0)
+	if f.Serial != "" {
+		prefix = key(market.CertificateID{Owner: f.Owner, Serial: f.Serial})
+	}
 	return listing[market.Certificate]{
-		prefix: orderParts(nil, owner, 0, 0, 0),
+		prefix: prefix,
 		rows:   direct(s.Certificates, func(c market.Certificate) market.CertificateID { return c.ID }),
+		match:  func(c market.Certificate) bool { return f.State == 0 || c.State == f.State },
 	}.page(p)
 }
 
-// ListAudits returns a page of what auditors say of a provider, sorted by
-// auditor. An empty provider means all.
-func (s State) ListAudits(provider market.Address, p market.Page) ([]market.Audit, string, error) {
+// ListAudits returns a page of what auditors say of providers, sorted by provider
+// and auditor; the words of one auditor through an index.
+func (s State) ListAudits(f market.AuditFilter, p market.Page) ([]market.Audit, string, error) {
+	if f.Provider == "" && f.Auditor != "" {
+		return listing[market.Audit]{
+			prefix: refPrefix(RefAuditorAudit, f.Auditor),
+			rows: via(s.Refs, s.Audits, func(r Ref) market.AuditID {
+				return market.AuditID{Provider: r.ID.Provider, Auditor: r.ID.Owner}
+			}),
+		}.page(p)
+	}
+	prefix := orderParts(nil, f.Provider, 0, 0, 0)
+	if f.Auditor != "" {
+		prefix = key(market.AuditID{Provider: f.Provider, Auditor: f.Auditor})
+	}
 	return listing[market.Audit]{
-		prefix: orderParts(nil, provider, 0, 0, 0),
+		prefix: prefix,
 		rows:   direct(s.Audits, func(a market.Audit) market.AuditID { return a.ID }),
 	}.page(p)
 }

@@ -116,6 +116,11 @@ const (
 	// RefOwedPayment lists payments that are closed and of which something is
 	// unpaid, by account.
 	RefOwedPayment RefKind = 8
+	// RefActiveDeployment lists deployments in state active. Of the ID only the
+	// deployment part is set.
+	RefActiveDeployment RefKind = 9
+	// RefAuditorAudit lists audits by auditor, who stands in the place of the owner.
+	RefAuditorAudit RefKind = 10
 )
 
 // Ref is an entry of an index: the ID of what it points to.

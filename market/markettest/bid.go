@@ -134,14 +134,25 @@ func auditorsSigned(r *run) {
 	p.refused(market.ErrMismatch, "bid-signed-by-any", p.offer(o, "5"))
 	word.ID.Auditor = other.Address()
 	other.do(market.SignAudit{Audit: word})
-	audits, _, err := a.Audits(r.ctx, p.Address(), market.Page{})
+	audits, _, err := a.Audits(r.ctx, market.AuditFilter{Provider: p.Address()}, market.Page{})
 	r.must(err)
 	r.want(len(audits) == 2, "%d audits of the provider, want 2", len(audits))
+	r.wantAudits(1, market.AuditFilter{Auditor: auditor.Address()})
+	r.wantAudits(1, market.AuditFilter{Provider: p.Address(), Auditor: other.Address()})
+	r.wantAudits(0, market.AuditFilter{Auditor: a.Address()})
 	auditor.do(market.RevokeAudit{ID: market.AuditID{Provider: p.Address(), Auditor: auditor.Address()}})
+	r.wantAudits(0, market.AuditFilter{Auditor: auditor.Address()})
 	p.refused(market.ErrMismatch, "bid-signed-by-all", p.offer(o, "5"))
 	word.ID.Auditor = auditor.Address()
 	auditor.do(market.SignAudit{Audit: word})
 	p.bid(o, "5")
+}
+
+// wantAudits expects n audits that match a filter.
+func (r *run) wantAudits(n int, f market.AuditFilter) {
+	list, _, err := r.actor().Audits(r.ctx, f, market.Page{})
+	r.must(err)
+	r.want(len(list) == n, "%d audits match %+v, want %d", len(list), f, n)
 }
 
 func closingReopens(r *run) {

@@ -79,6 +79,10 @@ func listsAreFiltered(r *run) {
 	}
 	owner := string(a.Address())
 	r.wantIDs("deployments", deployments(market.DeploymentFilter{Owner: a.Address()}), owner+"/1", owner+"/2", owner+"/3")
+	r.wantIDs("one deployment", deployments(market.DeploymentFilter{Owner: a.Address(), DSeq: 2}), owner+"/2")
+	r.wantIDs("active deployments", deployments(market.DeploymentFilter{Owner: a.Address(), State: market.DeploymentActive}), owner+"/1", owner+"/2")
+	r.wantIDs("an active deployment", deployments(market.DeploymentFilter{Owner: a.Address(), DSeq: 1, State: market.DeploymentActive}), owner+"/1")
+	r.wantIDs("an active deployment that is closed", deployments(market.DeploymentFilter{Owner: a.Address(), DSeq: 3, State: market.DeploymentActive}))
 	r.wantIDs("closed deployments", deployments(market.DeploymentFilter{Owner: a.Address(), State: market.DeploymentClosed}), owner+"/3")
 	r.wantIDs("bids of a provider", bids(market.BidFilter{Provider: p.Address()}), name(1, 1, p), name(2, 1, p), name(3, 1, p))
 	r.wantIDs("open bids of a provider", bids(market.BidFilter{Provider: p.Address(), State: market.BidOpen}), name(2, 1, p))
@@ -87,6 +91,14 @@ func listsAreFiltered(r *run) {
 	r.wantIDs("bids on a deployment", bids(market.BidFilter{Owner: a.Address(), DSeq: 2}), name(2, 1, p), name(2, 2, q))
 	r.wantIDs("bids on a group", bids(market.BidFilter{Owner: a.Address(), DSeq: 2, GSeq: 2}), name(2, 2, q))
 	r.wantIDs("a provider's bid on an order", bids(market.BidFilter{Owner: a.Address(), DSeq: 2, GSeq: 2, OSeq: 1, Provider: q.Address()}), name(2, 2, q))
+	r.wantIDs("open bids on a tenant's orders", bids(market.BidFilter{Owner: a.Address(), State: market.BidOpen}), name(2, 1, p), name(2, 2, q))
+	r.wantIDs("open bids on an order", bids(market.BidFilter{Owner: a.Address(), DSeq: 2, GSeq: 2, OSeq: 1, State: market.BidOpen}), name(2, 2, q))
+	r.wantIDs("a provider's open bid on another's order", bids(market.BidFilter{Owner: a.Address(), DSeq: 2, GSeq: 2, OSeq: 1, Provider: p.Address(), State: market.BidOpen}))
+	r.wantIDs("won bids on a tenant's orders", bids(market.BidFilter{Owner: a.Address(), State: market.BidWon}), name(1, 1, p))
+	r.wantIDs("live leases of a tenant", leases(market.LeaseFilter{Owner: a.Address(), Live: true}), lease.String())
+	r.wantIDs("active leases of a deployment", leases(market.LeaseFilter{Owner: a.Address(), DSeq: 1, State: market.LeaseActive}), lease.String())
+	r.wantIDs("closing leases of a deployment", leases(market.LeaseFilter{Owner: a.Address(), DSeq: 1, State: market.LeaseClosing}))
+	r.wantIDs("live leases of another deployment", leases(market.LeaseFilter{Owner: a.Address(), DSeq: 2, Live: true}))
 	r.wantIDs("leases of a tenant", leases(market.LeaseFilter{Owner: a.Address()}), lease.String())
 	r.wantIDs("active leases of a provider", leases(market.LeaseFilter{Provider: p.Address(), State: market.LeaseActive}), lease.String())
 	r.wantIDs("closed leases of a tenant", leases(market.LeaseFilter{Owner: a.Address(), State: market.LeaseClosed}))
@@ -95,6 +107,8 @@ func listsAreFiltered(r *run) {
 	r.wantIDs("closed leases of a provider while one is active", leases(market.LeaseFilter{Provider: p.Address(), State: market.LeaseClosed}))
 	r.wantIDs("leases of another provider", leases(market.LeaseFilter{Provider: q.Address()}))
 	a.do(market.CloseDeployment{ID: lease.DeploymentID})
+	r.wantIDs("live leases of a tenant after closing", leases(market.LeaseFilter{Owner: a.Address(), Live: true}))
+	r.wantIDs("won bids after closing", bids(market.BidFilter{Owner: a.Address(), State: market.BidWon}))
 	r.wantIDs("active leases after closing", leases(market.LeaseFilter{Provider: p.Address(), State: market.LeaseActive}))
 	r.wantIDs("closed leases of a provider", leases(market.LeaseFilter{Provider: p.Address(), State: market.LeaseClosed}), lease.String())
 }
@@ -114,6 +128,12 @@ func listsArePaged(r *run) {
 		_, _, err := list(p)
 		r.want(errors.Is(err, market.ErrInvalid), "page %+v: error %v, want ErrInvalid", p, err)
 	}
+	for _, f := range []market.DeploymentFilter{{DSeq: 1}, {DSeq: 1, State: market.DeploymentActive}} {
+		_, _, err := a.Deployments(r.ctx, f, market.Page{})
+		r.want(errors.Is(err, market.ErrInvalid), "filter %+v: error %v, want ErrInvalid", f, err)
+	}
+	_, _, err := a.Orders(r.ctx, market.OrderFilter{Owner: a.Address(), OSeq: 1}, market.Page{})
+	r.want(errors.Is(err, market.ErrInvalid), "orders of a number: error %v, want ErrInvalid", err)
 	for _, f := range []market.LeaseFilter{{DSeq: 1}, {Owner: "a", GSeq: 1}, {Owner: "a", DSeq: 1, OSeq: 1}} {
 		_, _, err := a.Leases(r.ctx, f, market.Page{})
 		r.want(errors.Is(err, market.ErrInvalid), "filter %+v: error %v, want ErrInvalid", f, err)
@@ -131,5 +151,7 @@ func openOrdersFound(r *run) {
 	a.do(market.CloseLease{ID: lease})
 	r.wantIDs("open orders after a lease closed", orders(f), owner+"/1/1/2", owner+"/2/1/1", owner+"/2/2/1")
 	r.wantIDs("open orders of a deployment", orders(market.OrderFilter{Owner: a.Address(), DSeq: 2, State: market.OrderOpen}), owner+"/2/1/1", owner+"/2/2/1")
+	r.wantIDs("the first order of a group", orders(market.OrderFilter{Owner: a.Address(), DSeq: 1, GSeq: 1, OSeq: 1}), owner+"/1/1/1")
+	r.wantIDs("the second order of a group, if open", orders(market.OrderFilter{Owner: a.Address(), DSeq: 1, GSeq: 1, OSeq: 2, State: market.OrderOpen}), owner+"/1/1/2")
 	r.wantIDs("closed orders", orders(market.OrderFilter{Owner: a.Address(), State: market.OrderClosed}), owner+"/1/1/1", owner+"/3/1/1")
 }

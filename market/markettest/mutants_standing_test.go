@@ -115,14 +115,7 @@ func brokenStanding() []mutant {
 			return v
 		})},
 		{name: "lets retainers run on", caught: "retainers-end-by-themselves", machine: withoutTimers(machine.TimerRetainer)},
-		{name: "forgets whose retainers they are", caught: "retainers-are-listed", machine: bendRefs(bent[machine.Ref, machine.Ref]{
-			set: func(t machine.Table[machine.Ref, machine.Ref], k, v machine.Ref) error {
-				if k.Kind == machine.RefProviderRetainer {
-					return nil
-				}
-				return t.Set(k, v)
-			},
-		})},
+		{name: "forgets whose retainers they are", caught: "retainers-are-listed", machine: withoutRef(machine.RefProviderRetainer)},
 		{name: "does not name the retainer", caught: "news-names-the-retainer", wrap: func(_ *world, c market.Client) market.Client {
 			return bendBlocks(c, func(b market.Block) []market.Block {
 				for i := range b.Events {

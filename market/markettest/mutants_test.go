@@ -115,6 +115,18 @@ func bendRefs(b bent[machine.Ref, machine.Ref]) func(*machine.Machine) {
 	}
 }
 
+// withoutRef makes entries of one index not be written.
+func withoutRef(kind machine.RefKind) func(*machine.Machine) {
+	return bendRefs(bent[machine.Ref, machine.Ref]{
+		set: func(t machine.Table[machine.Ref, machine.Ref], k, v machine.Ref) error {
+			if k.Kind == kind {
+				return nil
+			}
+			return t.Set(k, v)
+		},
+	})
+}
+
 // brokenStores are hosts whose storage, bank or parameters are wrong.
 func brokenStores() []mutant {
 	type refs = machine.Table[machine.Ref, machine.Ref]
@@ -123,6 +135,8 @@ func brokenStores() []mutant {
 		{name: "forgets to delete index entries", caught: "open-orders-are-found", machine: bendRefs(bent[machine.Ref, machine.Ref]{
 			del: func(refs, machine.Ref) error { return nil },
 		})},
+		{name: "does not note which deployments are active", caught: "lists-are-filtered", machine: withoutRef(machine.RefActiveDeployment)},
+		{name: "does not note who has signed", caught: "auditors-must-have-signed", machine: withoutRef(machine.RefAuditorAudit)},
 		{name: "scans by a prefix that is too short", caught: "ids-that-are-prefixes-share-nothing", machine: bendRefs(bent[machine.Ref, machine.Ref]{
 			scan: func(t refs, prefix, after []byte) iter.Seq2[machine.Ref, error] {
 				return t.Scan(prefix[:max(0, len(prefix)-8)], after)

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"math/big"
 	"time"
 
@@ -110,9 +111,22 @@ func certificatesAreRevoked(r *run) {
 	a.do(market.RevokeCertificate{ID: id})
 	a.refused(market.ErrState, "certificate-revoked", market.RevokeCertificate{ID: id})
 	a.refused(market.ErrExists, "certificate-exists", market.CreateCertificate{Owner: a.Address(), DER: r.sign(template(a.Address(), 7), elliptic.P256())})
-	list, _, err := a.Certificates(r.ctx, a.Address(), market.Page{})
+	list, _, err := a.Certificates(r.ctx, market.CertificateFilter{Owner: a.Address()}, market.Page{})
 	r.must(err)
 	r.want(len(list) == 2 && list[0].State == market.CertificateRevoked && list[1].State == market.CertificateValid, "certificates are %+v", list)
+	for serial, f := range map[string]market.CertificateFilter{
+		"8": {Owner: a.Address(), State: market.CertificateValid},
+		"7": {Owner: a.Address(), Serial: "7"},
+	} {
+		list, _, err := a.Certificates(r.ctx, f, market.Page{})
+		r.must(err)
+		r.want(len(list) == 1 && list[0].ID.Serial == serial, "certificates of %+v are %+v, want %s", f, list, serial)
+	}
+	list, _, err = a.Certificates(r.ctx, market.CertificateFilter{Owner: a.Address(), Serial: "7", State: market.CertificateValid}, market.Page{})
+	r.must(err)
+	r.want(len(list) == 0, "a valid certificate 7 is %+v, it is revoked", list)
+	_, _, err = a.Certificates(r.ctx, market.CertificateFilter{Serial: "7"}, market.Page{})
+	r.want(errors.Is(err, market.ErrInvalid), "a serial number without an owner: error %v, want ErrInvalid", err)
 }
 
 func absentIsNotFound(r *run) {

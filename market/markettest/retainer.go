@@ -153,6 +153,8 @@ func retainersAreListed(r *run) {
 	r.wantIDs("open ones of a provider", list(market.RetainerFilter{Provider: p.Address(), State: market.RetainerOpen}), webb.ID.String())
 	r.wantIDs("closed ones of a provider", list(market.RetainerFilter{Provider: p.Address(), State: market.RetainerClosed}), web.ID.String())
 	r.wantIDs("those of another kind", list(market.RetainerFilter{Owner: a.Address(), Kind: "addresses"}))
+	r.wantIDs("those of a name", list(market.RetainerFilter{Owner: a.Address(), Provider: p.Address(), Kind: "address", Name: "web"}), web.ID.String())
+	r.wantIDs("those of a name, by provider", list(market.RetainerFilter{Provider: p.Address(), Name: "webb"}), webb.ID.String())
 	r.wantIDs("those of the kind", list(market.RetainerFilter{Provider: q.Address(), Kind: "address"}), far.ID.String())
 	_, _, err := a.Retainers(r.ctx, market.RetainerFilter{Owner: a.Address()}, market.Page{Token: "!"})
 	r.want(errors.Is(err, market.ErrInvalid), "a token that is none: error %v, want ErrInvalid", err)

@@ -157,11 +157,11 @@ func (c *Client) Certificate(ctx context.Context, id market.CertificateID) (mark
 }
 
 // Certificates implements [market.RegistryReader].
-func (c *Client) Certificates(ctx context.Context, owner market.Address, p market.Page) ([]market.Certificate, string, error) {
-	return list(ctx, c, func(s machine.State) ([]market.Certificate, string, error) { return s.ListCertificates(owner, p) }, market.Certificate.Clone)
+func (c *Client) Certificates(ctx context.Context, f market.CertificateFilter, p market.Page) ([]market.Certificate, string, error) {
+	return list(ctx, c, func(s machine.State) ([]market.Certificate, string, error) { return s.ListCertificates(f, p) }, market.Certificate.Clone)
 }
 
 // Audits implements [market.RegistryReader].
-func (c *Client) Audits(ctx context.Context, provider market.Address, p market.Page) ([]market.Audit, string, error) {
-	return list(ctx, c, func(s machine.State) ([]market.Audit, string, error) { return s.ListAudits(provider, p) }, market.Audit.Clone)
+func (c *Client) Audits(ctx context.Context, f market.AuditFilter, p market.Page) ([]market.Audit, string, error) {
+	return list(ctx, c, func(s machine.State) ([]market.Audit, string, error) { return s.ListAudits(f, p) }, market.Audit.Clone)
 }

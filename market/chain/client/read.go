@@ -142,7 +142,7 @@ func (c *Client) Retainer(ctx context.Context, id market.RetainerID) (market.Ret
 // Retainers implements [market.RetainerReader].
 func (c *Client) Retainers(ctx context.Context, f market.RetainerFilter, p market.Page) ([]market.Retainer, string, error) {
 	r, err := c.query.Retainers(ctx, &marketpb.QueryRetainersRequest{
-		Owner: string(f.Owner), Provider: string(f.Provider), State: marketpb.RetainerState(f.State), Kind: f.Kind, Pagination: pageOf(p),
+		Owner: string(f.Owner), Provider: string(f.Provider), State: marketpb.RetainerState(f.State), Kind: f.Kind, Name: f.Name, Pagination: pageOf(p),
 	})
 	return many("retainers", r.GetRetainers(), r.GetPagination(), err, marketpb.ToRetainer)
 }
@@ -166,13 +166,15 @@ func (c *Client) Certificate(ctx context.Context, id market.CertificateID) (mark
 }
 
 // Certificates implements [market.RegistryReader].
-func (c *Client) Certificates(ctx context.Context, owner market.Address, p market.Page) ([]market.Certificate, string, error) {
-	r, err := c.query.Certificates(ctx, &marketpb.QueryCertificatesRequest{Owner: string(owner), Pagination: pageOf(p)})
+func (c *Client) Certificates(ctx context.Context, f market.CertificateFilter, p market.Page) ([]market.Certificate, string, error) {
+	r, err := c.query.Certificates(ctx, &marketpb.QueryCertificatesRequest{
+		Owner: string(f.Owner), Serial: f.Serial, State: marketpb.CertificateState(f.State), Pagination: pageOf(p),
+	})
 	return many("certificates", r.GetCertificates(), r.GetPagination(), err, marketpb.ToCertificate)
 }
 
 // Audits implements [market.RegistryReader].
-func (c *Client) Audits(ctx context.Context, provider market.Address, p market.Page) ([]market.Audit, string, error) {
-	r, err := c.query.Audits(ctx, &marketpb.QueryAuditsRequest{Provider: string(provider), Pagination: pageOf(p)})
+func (c *Client) Audits(ctx context.Context, f market.AuditFilter, p market.Page) ([]market.Audit, string, error) {
+	r, err := c.query.Audits(ctx, &marketpb.QueryAuditsRequest{Provider: string(f.Provider), Auditor: string(f.Auditor), Pagination: pageOf(p)})
 	return many("audits", r.GetAudits(), r.GetPagination(), err, marketpb.ToAudit)
 }

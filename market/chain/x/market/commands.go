@@ -93,7 +93,7 @@ func queries() []*autocliv1.RpcCommandOptions {
 		command("Params", "The rules in force", ""),
 		command("Balances", "What an account could spend now", "address"),
 		command("Deployment", "A deployment", inDeployment),
-		command("Deployments", "Deployments, by owner and state", ""),
+		command("Deployments", "Deployments, by the parts of their ID and state", ""),
 		command("Groups", "The groups of a deployment", inDeployment),
 		command("Account", "The escrow account of a deployment", inDeployment),
 		command("Order", "An order", inOrder),
@@ -108,7 +108,7 @@ func queries() []*autocliv1.RpcCommandOptions {
 		command("Provider", "A provider", "owner"),
 		command("Providers", "All providers", ""),
 		command("Certificate", "A certificate", "owner serial"),
-		command("Certificates", "The certificates of an owner", "owner"),
-		command("Audits", "What auditors say of a provider", "provider"),
+		command("Certificates", "Certificates, by owner, serial number and state", ""),
+		command("Audits", "What auditors say, by provider and auditor", ""),
 	}
 }

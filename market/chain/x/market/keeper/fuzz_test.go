@@ -131,7 +131,7 @@ func FuzzPages(f *testing.F) {
 	f.Fuzz(func(t *testing.T, address, token string, which uint8) {
 		s, a, p := full.State(full.ctx), market.Address(address), market.Page{Token: token, Limit: 3}
 		var err error
-		switch which % 8 {
+		switch which % 11 {
 		case 0:
 			_, _, err = s.ListDeployments(market.DeploymentFilter{Owner: a}, p)
 		case 1:
@@ -145,9 +145,15 @@ func FuzzPages(f *testing.F) {
 		case 5:
 			_, _, err = s.ListRetainers(market.RetainerFilter{Provider: a}, p)
 		case 6:
-			_, _, err = s.ListCertificates(a, p)
+			_, _, err = s.ListCertificates(market.CertificateFilter{Owner: a}, p)
+		case 7:
+			_, _, err = s.ListAudits(market.AuditFilter{Provider: a}, p)
+		case 8:
+			_, _, err = s.ListAudits(market.AuditFilter{Auditor: a}, p)
+		case 9:
+			_, _, err = s.ListDeployments(market.DeploymentFilter{Owner: a, State: market.DeploymentActive}, p)
 		default:
-			_, _, err = s.ListAudits(a, p)
+			_, _, err = s.ListBids(market.BidFilter{Owner: a, State: market.BidOpen}, p)
 		}
 		if err != nil {
 			require.ErrorIs(t, err, market.ErrInvalid)

@@ -6,13 +6,15 @@ import (
 
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/market/chain/marketpb"
+	"github.com/moorage-dev/moorage/market/machine"
 )
 
 // Migrate1to2 brings the store from version 1 to version 2, which knows scaling,
 // notice, lists of providers and retainers. Rows stay as they are: what is new
 // in them is absent. Parameters that version 1 did not have get the values that
 // a new market starts with. What was unpaid when a payment closed was lost in
-// version 1, and stays lost: from now on it would be a debt.
+// version 1, and stays lost: from now on it would be a debt. Indexes that version 1
+// did not keep are made.
 func (k *Keeper) Migrate1to2(ctx context.Context) error {
 	store := k.config.Store.OpenKVStore(ctx)
 	raw, err := store.Get([]byte{prefixParams})
@@ -34,6 +36,9 @@ func (k *Keeper) Migrate1to2(ctx context.Context) error {
 	}
 	if err := k.forgetLosses(ctx); err != nil {
 		return fmt.Errorf("keeper: migrate: payments: %w", err)
+	}
+	if err := machine.Reindex(k.State(ctx)); err != nil {
+		return fmt.Errorf("keeper: migrate: indexes: %w", err)
 	}
 	return k.SetParams(ctx, params)
 }

@@ -8,9 +8,11 @@ import (
 
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/market/chain/marketpb"
+	"github.com/moorage-dev/moorage/market/machine"
 )
 
-// asVersion1 writes parameters as version 1 did, which had fewer.
+// asVersion1 makes the store one of version 1, which had fewer parameters and
+// indexes.
 func (f fixture) asVersion1(t *testing.T, p market.Params) {
 	t.Helper()
 	old := marketpb.FromParams(p)
@@ -18,6 +20,17 @@ func (f fixture) asVersion1(t *testing.T, p market.Params) {
 	raw, err := old.Marshal()
 	require.NoError(t, err)
 	require.NoError(t, f.store.OpenKVStore(f.ctx).Set([]byte{0}, raw))
+	var younger []machine.Ref
+	s := f.State(f.ctx)
+	for r, err := range s.Refs.Scan(nil, nil) {
+		require.NoError(t, err)
+		if r.Kind >= machine.RefActiveDeployment {
+			younger = append(younger, r)
+		}
+	}
+	for _, r := range younger {
+		require.NoError(t, s.Refs.Delete(r))
+	}
 }
 
 func TestMigrationKeepsWhatWasAndAddsWhatIsNew(t *testing.T) {
@@ -27,6 +40,7 @@ func TestMigrationKeepsWhatWasAndAddsWhatIsNew(t *testing.T) {
 	set := market.DefaultParams("uakt", "uact")
 	set.FeePerMyriad, set.GraceBlocks, set.Limits.MaxGroups = 42, 7, 3
 	f.asVersion1(t, set)
+	require.Error(t, f.Check(f.ctx), "version 1 has fewer indexes")
 	before, err := f.ExportGenesis(f.ctx)
 	require.NoError(t, err)
 

@@ -91,7 +91,7 @@ func (s queryServer) Deployment(ctx context.Context, r *marketpb.QueryDeployment
 
 // Deployments implements [marketpb.QueryServer].
 func (s queryServer) Deployments(ctx context.Context, r *marketpb.QueryDeploymentsRequest) (*marketpb.QueryDeploymentsResponse, error) {
-	f := market.DeploymentFilter{Owner: market.Address(r.Owner), State: market.DeploymentState(r.State)}
+	f := market.DeploymentFilter{Owner: market.Address(r.Owner), DSeq: r.Dseq, State: market.DeploymentState(r.State)}
 	out, next, err := list(r.Pagination, func(p market.Page) ([]market.Deployment, string, error) {
 		return s.state(ctx).ListDeployments(f, p)
 	}, marketpb.FromDeployment)
@@ -122,7 +122,7 @@ func (s queryServer) Order(ctx context.Context, r *marketpb.QueryOrderRequest) (
 
 // Orders implements [marketpb.QueryServer].
 func (s queryServer) Orders(ctx context.Context, r *marketpb.QueryOrdersRequest) (*marketpb.QueryOrdersResponse, error) {
-	f := market.OrderFilter{Owner: market.Address(r.Owner), DSeq: r.Dseq, GSeq: r.Gseq, State: market.OrderState(r.State)}
+	f := market.OrderFilter{Owner: market.Address(r.Owner), DSeq: r.Dseq, GSeq: r.Gseq, OSeq: r.Oseq, State: market.OrderState(r.State)}
 	out, next, err := list(r.Pagination, func(p market.Page) ([]market.Order, string, error) {
 		return s.state(ctx).ListOrders(f, p)
 	}, marketpb.FromOrder)
@@ -180,7 +180,7 @@ func (s queryServer) Retainer(ctx context.Context, r *marketpb.QueryRetainerRequ
 // Retainers implements [marketpb.QueryServer].
 func (s queryServer) Retainers(ctx context.Context, r *marketpb.QueryRetainersRequest) (*marketpb.QueryRetainersResponse, error) {
 	f := market.RetainerFilter{
-		Owner: market.Address(r.Owner), Provider: market.Address(r.Provider), State: market.RetainerState(r.State), Kind: r.Kind,
+		Owner: market.Address(r.Owner), Provider: market.Address(r.Provider), State: market.RetainerState(r.State), Kind: r.Kind, Name: r.Name,
 	}
 	out, next, err := list(r.Pagination, func(p market.Page) ([]market.Retainer, string, error) {
 		return s.state(ctx).ListRetainers(f, p)
@@ -208,16 +208,18 @@ func (s queryServer) Certificate(ctx context.Context, r *marketpb.QueryCertifica
 
 // Certificates implements [marketpb.QueryServer].
 func (s queryServer) Certificates(ctx context.Context, r *marketpb.QueryCertificatesRequest) (*marketpb.QueryCertificatesResponse, error) {
+	f := market.CertificateFilter{Owner: market.Address(r.Owner), Serial: r.Serial, State: market.CertificateState(r.State)}
 	out, next, err := list(r.Pagination, func(p market.Page) ([]market.Certificate, string, error) {
-		return s.state(ctx).ListCertificates(market.Address(r.Owner), p)
+		return s.state(ctx).ListCertificates(f, p)
 	}, marketpb.FromCertificate)
 	return answer(&marketpb.QueryCertificatesResponse{Certificates: out, Pagination: next}, err)
 }
 
 // Audits implements [marketpb.QueryServer].
 func (s queryServer) Audits(ctx context.Context, r *marketpb.QueryAuditsRequest) (*marketpb.QueryAuditsResponse, error) {
+	f := market.AuditFilter{Provider: market.Address(r.Provider), Auditor: market.Address(r.Auditor)}
 	out, next, err := list(r.Pagination, func(p market.Page) ([]market.Audit, string, error) {
-		return s.state(ctx).ListAudits(market.Address(r.Provider), p)
+		return s.state(ctx).ListAudits(f, p)
 	}, marketpb.FromAudit)
 	return answer(&marketpb.QueryAuditsResponse{Audits: out, Pagination: next}, err)
 }

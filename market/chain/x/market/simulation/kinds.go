@@ -220,7 +220,9 @@ func openRetainer(w *world) market.Msg {
 
 func revokeAudit(w *world) market.Msg {
 	provider := w.seller()
-	if a, ok := one(w, func(p market.Page) ([]market.Audit, string, error) { return w.ListAudits(provider, p) }); ok {
+	if a, ok := one(w, func(p market.Page) ([]market.Audit, string, error) {
+		return w.ListAudits(market.AuditFilter{Provider: provider}, p)
+	}); ok {
 		return market.RevokeAudit{ID: a.ID}
 	}
 	return nil
