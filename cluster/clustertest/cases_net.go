@@ -21,7 +21,7 @@ func networkCases() []Case {
 		{Name: "host name", Clause: "The names that the tenant asks for lead to its service.", Needs: []Ability{HTTP}, Check: hostName},
 		{Name: "host name conflict", Clause: "ExclusiveHostnames: two leases cannot have the same name.", Needs: []Ability{Hostnames}, Check: hostNameConflict},
 		{Name: "forwarded port", Clause: "ForwardedPort is a port outside that leads to a container port.", Needs: []Ability{Forward}, Check: forwardedPort},
-		{Name: "one port for tcp and udp", Clause: "Ports are the forwarded ports, one per container port and protocol.", Needs: []Ability{Forward}, Check: bothProtocols},
+		{Name: "one port for tcp and udp", Clause: "Ports are the forwarded ports, one per container port and protocol, and each leads to its service.", Needs: []Ability{Forward}, Check: bothProtocols},
 		{Name: "services reach each other", Clause: "Services of a lease reach one another by name.", Needs: []Ability{Names, Exec}, Check: namesInside},
 		{Name: "leases do not reach each other", Clause: "Leases are isolated.", Needs: []Ability{Isolation, Exec}, Check: isolation},
 		{Name: "exposed to one service", Clause: "EnforcesServices: a service reaches another only on ports exposed to it.", Needs: []Ability{Policy, Names, Exec}, Check: exposedToOne},
@@ -196,17 +196,26 @@ func bothProtocols(ctx context.Context, e *Env) error {
 	if err != nil {
 		return err
 	}
-	seen := make(map[manifest.Protocol]bool)
+	at := make(map[manifest.Protocol]string)
 	for _, p := range s.Services[0].Ports {
 		if p.Port != port || p.ExternalPort == 0 || p.Host == "" {
 			return fmt.Errorf("port is %+v", p)
 		}
-		seen[p.Proto] = true
+		at[p.Proto] = net.JoinHostPort(p.Host, strconv.Itoa(int(p.ExternalPort)))
 	}
-	if len(s.Services[0].Ports) != 2 || len(seen) != 2 {
+	if len(s.Services[0].Ports) != 2 || len(at) != 2 {
 		return fmt.Errorf("forwarded ports are %v, want one for TCP and one for UDP", s.Services[0].Ports)
 	}
-	return nil
+	if err := e.soon(ctx, func() error { return e.fetch(ctx, "http://"+at[manifest.TCP]+"/", "hi") }); err != nil || e.Ask == nil {
+		return err
+	}
+	return e.soon(ctx, func() error {
+		got, err := e.Ask(ctx, at[manifest.UDP])
+		if err == nil && got != "hi" {
+			err = fmt.Errorf("a datagram to %s is answered with %q, want %q", at[manifest.UDP], got, "hi")
+		}
+		return err
+	})
 }
 
 func namesInside(ctx context.Context, e *Env) error {

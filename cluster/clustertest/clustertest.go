@@ -88,6 +88,9 @@ type Cluster struct {
 	// Get fetches a URL as somebody outside, and fails unless the status is 200. It
 	// may be nil without the abilities HTTP and Forward.
 	Get func(ctx context.Context, url string) (body string, err error)
+	// Ask sends a datagram to a host and port as somebody outside and returns the
+	// answer; see [guest.Ask]. nil leaves out what needs it.
+	Ask func(ctx context.Context, address string) (answer string, err error)
 }
 
 // Case checks one clause of the contract.

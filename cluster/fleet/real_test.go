@@ -30,6 +30,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/moorage-dev/moorage/cluster/clustertest"
+	"github.com/moorage-dev/moorage/cluster/clustertest/guest"
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/cluster/fleet"
 	"github.com/moorage-dev/moorage/cluster/runtime/runc"
@@ -225,6 +226,15 @@ func localGet(ctx context.Context, url string) (string, error) {
 	return get(ctx, dial, url)
 }
 
+func localAsk(ctx context.Context, address string) (string, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "udp", address)
+	if err != nil {
+		return "", err
+	}
+	return guest.Ask(ctx, c)
+}
+
 // TestConformanceOfRealContainers runs the suite against containers of the
 // embedded runc on this machine.
 func TestConformanceOfRealContainers(t *testing.T) {
@@ -240,7 +250,7 @@ func TestConformanceOfRealContainers(t *testing.T) {
 			t.Helper()
 			h := newRealHost(t)
 			return &clustertest.Cluster{
-				Driver: h.fleet, Get: localGet,
+				Driver: h.fleet, Get: localGet, Ask: localAsk,
 				Reopen: func(context.Context) (driver.Driver, error) {
 					h.stop()
 					h.start()

@@ -42,7 +42,7 @@ func (r *rig) harness(with func(*kube.Config)) clustertest.Harness {
 			with(&cfg)
 			d := &renamed{open(t, cfg), name}
 			return &clustertest.Cluster{
-				Driver: d, Get: r.get,
+				Driver: d, Get: r.get, Ask: r.ask,
 				Reopen: func(ctx context.Context) (driver.Driver, error) {
 					if err := d.Close(); err != nil {
 						return nil, err

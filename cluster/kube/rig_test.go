@@ -27,6 +27,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
+	"github.com/moorage-dev/moorage/cluster/clustertest/guest"
 	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/cluster/kube"
 	"github.com/moorage-dev/moorage/internal/kubetest"
@@ -212,6 +213,19 @@ func (r *rig) sweep(tb testing.TB, instance string) {
 // get fetches a URL as somebody outside: names lead to the router.
 func (r *rig) get(ctx context.Context, at string) (string, error) {
 	return r.getTrusting(ctx, at, nil)
+}
+
+// ask sends a datagram as somebody outside.
+func (r *rig) ask(ctx context.Context, address string) (string, error) {
+	lan, err := r.Lan()
+	if err != nil {
+		return "", err
+	}
+	c, err := lan.Dial(ctx, "udp", address)
+	if err != nil {
+		return "", err
+	}
+	return guest.Ask(ctx, c)
 }
 
 // getTrusting is get, with HTTPS by the certificates of a pool.

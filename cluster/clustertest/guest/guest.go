@@ -21,7 +21,7 @@ import (
 // DefaultPort is where the guest serves HTTP unless PORT says otherwise.
 const DefaultPort = 8080
 
-// Process is the guest's view of its container. All fields are needed.
+// Process is the guest's view of its container. All fields but ListenPacket are needed.
 type Process struct {
 	// Args has the program first, then the command.
 	Args           []string
@@ -32,6 +32,8 @@ type Process struct {
 	Hostname string
 	// Listen opens a TCP port of the container.
 	Listen func(port uint16) (net.Listener, error)
+	// ListenPacket opens a UDP port of the container; nil leaves it shut.
+	ListenPacket func(port uint16) (net.PacketConn, error)
 	// Get fetches a URL from inside the container.
 	Get func(ctx context.Context, url string) (string, error)
 	// Stop is closed when the container is asked to end.
@@ -48,7 +50,8 @@ const (
 
 // Main runs a command and returns its exit code:
 //
-//	serve         print, then answer HTTP until stopped (also without a command);
+//	serve         print, then answer HTTP, and datagrams with the GREETING, until
+//	              stopped (also without a command);
 //	              LINES=n prints n lines, QUIET=1 nothing to stderr, EXIT=n ends
 //	              at once with code n, PORT=n serves there, PORT=none nowhere
 //	exit N        end with code N
@@ -169,9 +172,26 @@ func (p Process) serve(ctx context.Context) int {
 	if p.Getenv("PORT") == "none" {
 		return p.hang(ctx)
 	}
-	ln, err := p.Listen(uint16(number(p.Getenv("PORT"), DefaultPort)))
+	port := uint16(number(p.Getenv("PORT"), DefaultPort))
+	ln, err := p.Listen(port)
 	if err != nil {
 		return p.fail(err)
+	}
+	if p.ListenPacket != nil {
+		pc, err := p.ListenPacket(port)
+		if err != nil {
+			_ = ln.Close()
+			return p.fail(err)
+		}
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			p.answer(pc)
+		}()
+		defer func() {
+			_ = pc.Close()
+			<-answered
+		}()
 	}
 	exit := make(chan int, 1)
 	srv := &http.Server{Handler: p.Handler(func(code int) {
@@ -200,6 +220,33 @@ func (p Process) serve(ctx context.Context) int {
 	defer cancel()
 	_ = srv.Shutdown(end) // requests that were accepted are answered
 	return 0
+}
+
+// answer answers datagrams until the port is closed.
+func (p Process) answer(pc net.PacketConn) {
+	var b [1]byte
+	for {
+		_, from, err := pc.ReadFrom(b[:])
+		if err != nil {
+			return
+		}
+		_, _ = pc.WriteTo([]byte(p.Getenv("GREETING")), from) // who asks again is answered again
+	}
+}
+
+// Ask sends a datagram to a guest and returns the answer. It closes the connection
+// and waits no longer than a second: datagrams may be lost.
+func Ask(ctx context.Context, to net.Conn) (string, error) {
+	defer func() { _ = to.Close() }()
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = to.Close() })()
+	if _, err := to.Write([]byte("?")); err != nil {
+		return "", err
+	}
+	b := make([]byte, 1<<10)
+	n, err := to.Read(b)
+	return string(b[:n]), err
 }
 
 // Handler answers HTTP: "/" with the environment's GREETING, "/env?name=" with an

@@ -34,13 +34,18 @@ func main() {
 	os.Exit(guest.Main( //nolint:forbidigo // this is a program
 		context.Background(), guest.Process{
 			Args: os.Args, Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-			Hostname: hostname, Listen: listen, Get: get, Stop: stop,
+			Hostname: hostname, Listen: listen, ListenPacket: listenPacket, Get: get, Stop: stop,
 		}))
 }
 
 func listen(port uint16) (net.Listener, error) {
 	var lc net.ListenConfig
 	return lc.Listen(context.Background(), "tcp", ":"+strconv.Itoa(int(port)))
+}
+
+func listenPacket(port uint16) (net.PacketConn, error) {
+	var lc net.ListenConfig
+	return lc.ListenPacket(context.Background(), "udp", ":"+strconv.Itoa(int(port)))
 }
 
 func get(ctx context.Context, url string) (string, error) {
