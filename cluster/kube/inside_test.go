@@ -1,12 +1,15 @@
 package kube_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/moorage-dev/moorage/cluster/driver"
 	"github.com/moorage-dev/moorage/cluster/kube"
 	"github.com/moorage-dev/moorage/market"
 	"github.com/moorage-dev/moorage/sdl/manifest"
@@ -56,4 +59,36 @@ func TestAPodHasWhatItsLeaseSaysAndNoMore(t *testing.T) {
 		assert.NotContains(t, rule.Resources, "secrets")
 		assert.Subset(t, []string{"get", "list", "watch"}, rule.Verbs)
 	}
+}
+
+// TestImagesThatMustNotRunAsRoot has an operator whose rule is that no image runs as
+// root: one with a user of its own runs under the restricted standard of pod
+// security, one without is not started, and its tenant is told why.
+func TestImagesThatMustNotRunAsRoot(t *testing.T) {
+	r := realCluster(t)
+	name := instance()
+	r.sweep(t, name)
+	cfg := r.config(name)
+	cfg.NonRoot = func(string) bool { return true }
+	d, good, bad := open(t, cfg), lease(name, 1), lease(name, 2)
+	user, root := r.service("web", "as a user"), r.service("web", "as root")
+	user.Image = r.userGuest
+	user.Expose, root.Expose = user.Expose[1:], root.Expose[1:]
+	require.NoError(t, d.Apply(t.Context(), workload(good, 1, user)))
+	require.NoError(t, d.Apply(t.Context(), workload(bad, 1, root)))
+	ready(t, d, good, 1)
+	status, code, err := execute(t.Context(), d, good, "web", "/guestd", "read", "/proc/self/status")
+	require.NoError(t, err)
+	require.Zero(t, code)
+	assert.Regexp(t, `(?m)^Uid:\s1000\s1000`, status)
+	ns, err := r.Client().CoreV1().Namespaces().Get(t.Context(), kube.Namespace(good), metav1.GetOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, "restricted", ns.Labels["pod-security.kubernetes.io/enforce"])
+	eventually(t, func() error {
+		s, err := d.Status(t.Context(), bad)
+		if err == nil && (s.State != driver.Failing || !strings.Contains(s.Services[0].Reason, "root")) {
+			err = fmt.Errorf("the other is %s: %+v", s.State, s.Services)
+		}
+		return err
+	})
 }

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -47,7 +48,8 @@ const node = "192.168.77.11"
 // rig is a cluster with what the tests need in it.
 type rig struct {
 	*kubetest.Cluster
-	guest string
+	// guest is the image of the guest, and userGuest one that runs as user 1000.
+	guest, userGuest string
 	// limited has the rights of the ClusterRole and no others. All drivers of the
 	// tests use it.
 	limited *rest.Config
@@ -72,7 +74,7 @@ func realCluster(tb testing.TB) *rig {
 func furnish(c *kubetest.Cluster) (*rig, error) {
 	r := &rig{Cluster: c}
 	var err error
-	if r.guest, err = pushGuest(c); err == nil {
+	if r.guest, r.userGuest, err = pushGuests(c); err == nil {
 		r.limited, err = limit(context.Background(), c)
 	}
 	return r, err
@@ -131,22 +133,34 @@ subjects: [{kind: ServiceAccount, name: provider, namespace: moorage-system}]
 	return cfg, nil
 }
 
-func pushGuest(c *kubetest.Cluster) (string, error) {
+func pushGuests(c *kubetest.Cluster) (plain, user string, err error) {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "moorage-kube-test-")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	path, err := kubetest.Build(ctx, dir, "github.com/moorage-dev/moorage/cluster/clustertest/guestd")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	image, err := kubetest.ImageOf(path)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	return c.Push(ctx, "guest:1", image)
+	if plain, err = c.Push(ctx, "guest:1", image); err != nil {
+		return "", "", err
+	}
+	file, err := image.ConfigFile()
+	if err != nil {
+		return "", "", err
+	}
+	cfg := file.Config
+	cfg.User = "1000:1000"
+	if image, err = mutate.Config(image, cfg); err == nil {
+		user, err = c.Push(ctx, "guest:user", image)
+	}
+	return plain, user, err
 }
 
 // config is for quick tests on the shared cluster.
