@@ -60,7 +60,9 @@ func (p *Provider) readFacts(ctx context.Context) (f facts, err error) {
 	if f.funds, err = m.Balances(ctx, p.me); err != nil {
 		return facts{}, err
 	}
-	list := func(page market.Page) ([]market.Audit, string, error) { return m.Audits(ctx, market.AuditFilter{Provider: p.me}, page) }
+	list := func(page market.Page) ([]market.Audit, string, error) {
+		return m.Audits(ctx, market.AuditFilter{Provider: p.me}, page)
+	}
 	for a, err := range market.All(list) {
 		if err != nil {
 			return facts{}, err
