@@ -223,10 +223,9 @@ func (s State) ListBids(f market.BidFilter, p market.Page) ([]market.Bid, string
 			rows:   direct(s.Bids, func(b market.Bid) market.BidID { return b.ID }),
 			match:  match,
 		}
-		switch f.State {
-		case market.BidOpen:
+		if f.State == market.BidOpen {
 			l.prefix, l.rows = orderParts(refPrefix(RefOpenBid), f.Owner, f.DSeq, f.GSeq, f.OSeq), rows
-		case market.BidWon: // has a live lease, and that an open payment
+		} else if f.State == market.BidWon { // has a live lease, and that an open payment
 			l.prefix, l.rows = orderParts(refPrefix(RefOpenPayment), f.Owner, f.DSeq, f.GSeq, f.OSeq), rows
 		}
 		return l.page(p)
@@ -356,7 +355,7 @@ func (s State) ListAudits(f market.AuditFilter, p market.Page) ([]market.Audit, 
 	}
 	prefix := orderParts(nil, f.Provider, 0, 0, 0)
 	if f.Auditor != "" {
-		prefix = key(market.AuditID{Provider: f.Provider, Auditor: f.Auditor})
+		prefix = key(market.AuditID(f))
 	}
 	return listing[market.Audit]{
 		prefix: prefix,
