@@ -223,10 +223,12 @@ func (s State) ListBids(f market.BidFilter, p market.Page) ([]market.Bid, string
 			rows:   direct(s.Bids, func(b market.Bid) market.BidID { return b.ID }),
 			match:  match,
 		}
-		if f.State == market.BidOpen {
+		switch f.State {
+		case market.BidOpen:
 			l.prefix, l.rows = orderParts(refPrefix(RefOpenBid), f.Owner, f.DSeq, f.GSeq, f.OSeq), rows
-		} else if f.State == market.BidWon { // has a live lease, and that an open payment
+		case market.BidWon: // has a live lease, and that an open payment
 			l.prefix, l.rows = orderParts(refPrefix(RefOpenPayment), f.Owner, f.DSeq, f.GSeq, f.OSeq), rows
+		default: // no index
 		}
 		return l.page(p)
 	}
