@@ -61,7 +61,7 @@ func (c *Client) Deployment(ctx context.Context, id market.DeploymentID) (market
 // Deployments implements [market.DeploymentReader].
 func (c *Client) Deployments(ctx context.Context, f market.DeploymentFilter, p market.Page) ([]market.Deployment, string, error) {
 	r, err := c.query.Deployments(ctx, &marketpb.QueryDeploymentsRequest{
-		Owner: string(f.Owner), State: marketpb.DeploymentState(f.State), Pagination: pageOf(p),
+		Owner: string(f.Owner), Dseq: f.DSeq, State: marketpb.DeploymentState(f.State), Pagination: pageOf(p),
 	})
 	return many("deployments", r.GetDeployments(), r.GetPagination(), err, marketpb.ToDeployment)
 }
@@ -88,7 +88,7 @@ func (c *Client) Order(ctx context.Context, id market.OrderID) (market.Order, er
 // Orders implements [market.OrderReader].
 func (c *Client) Orders(ctx context.Context, f market.OrderFilter, p market.Page) ([]market.Order, string, error) {
 	r, err := c.query.Orders(ctx, &marketpb.QueryOrdersRequest{
-		Owner: string(f.Owner), Dseq: f.DSeq, Gseq: f.GSeq, State: marketpb.OrderState(f.State), Pagination: pageOf(p),
+		Owner: string(f.Owner), Dseq: f.DSeq, Gseq: f.GSeq, Oseq: f.OSeq, State: marketpb.OrderState(f.State), Pagination: pageOf(p),
 	})
 	return many("orders", r.GetOrders(), r.GetPagination(), err, marketpb.ToOrder)
 }
