@@ -233,9 +233,10 @@ func TestAParkedAddressWaitsForALaterLease(t *testing.T) {
 			return held.IPs[0].State
 		}
 		eventually(t, "parked", func() bool { return parked() == "parked" })
-		assert.False(t, l.network.Answers(netip.MustParseAddr("203.0.113.0")))
+		eventually(t, "silent", func() bool { return !l.network.Answers(netip.MustParseAddr("203.0.113.0")) })
 		time.Sleep(time.Hour) // virtual: far beyond the cooling time
 		assert.Equal(t, "parked", parked())
+		assert.False(t, l.network.Answers(netip.MustParseAddr("203.0.113.0")))
 		_, second := w.deployIP(ipPlan(t, "V=2", "my-ip"))
 		eventually(t, "the same address", func() bool { return l.leads("203.0.113.0", iplease.TCP, 80) == second })
 		ip, err := w.provider().ReleaseIP(t.Context(), theTenant, "my-ip")
