@@ -34,7 +34,8 @@ type Provider struct {
 	// drains serializes what is stored and done about draining.
 	drains sync.Mutex
 	// reading serializes the reading of the nodes, so that what was read last
-	// counts.
+	// counts. It has one key, "": it is held while the cluster is asked, which a
+	// plain mutex is not for; see [keyedMutex].
 	reading keyedMutex[string]
 	// unreadable names the records that the store keeps aside.
 	unreadable []string

@@ -289,6 +289,9 @@ func (s State) ListRetainers(f market.RetainerFilter, p market.Page) ([]market.R
 		if f.Provider != "" {
 			prefix = f.Provider.AppendKey(prefix)
 		}
+		if f.Provider != "" && f.Kind != "" && f.Name != "" {
+			prefix = key(market.RetainerID{Owner: f.Owner, Provider: f.Provider, Kind: f.Kind, Name: f.Name})
+		}
 		return listing[market.Retainer]{
 			prefix: prefix,
 			rows:   direct(s.Retainers, func(r market.Retainer) market.RetainerID { return r.ID }),
