@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	goruntime "runtime"
 	"testing"
 
@@ -30,16 +31,23 @@ const (
 	homeHost, homeMachine     = "172.31.250.1", "172.31.250.2"
 )
 
+// beside builds it. Its names are the machine's own, so a lock keeps other runs of
+// these tests away, and what a killed run left is removed first.
 func beside(t *testing.T) *neighbourhood {
 	t.Helper()
-	n := &neighbourhood{ns: fmt.Sprintf("wtest%d", os.Getpid())}
+	n := &neighbourhood{ns: "wtest"}
 	sh := func(script string) {
 		out, err := exec.Command("sh", "-ec", script).CombinedOutput()
 		require.NoError(t, err, string(out))
 	}
-	sh("ip netns add " + n.ns)
-	t.Cleanup(func() { sh("ip link del wtest0; ip netns del " + n.ns) })
-	sh(fmt.Sprintf(`ip link add wtest0 type veth peer name world0 netns %[1]s
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "moorage-wtest.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = lock.Close() })
+	require.NoError(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	away := "ip link del wtest0 2>/dev/null || :; ip netns del " + n.ns + " 2>/dev/null || :"
+	sh(away)
+	t.Cleanup(func() { sh(away) })
+	sh(fmt.Sprintf(`ip netns add %[1]s; ip link add wtest0 type veth peer name world0 netns %[1]s
 		ip addr add %[2]s/24 dev wtest0; ip addr add %[4]s/24 dev wtest0; ip link set wtest0 up
 		ip -n %[1]s addr add %[3]s/24 dev world0; ip -n %[1]s addr add %[5]s/24 dev world0
 		ip -n %[1]s link set world0 up; ip -n %[1]s link set lo up; ip -n %[1]s route add default via %[2]s`,
