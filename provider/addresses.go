@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"reflect"
 	"sync"
 	"time"
 
 	"github.com/moorage-dev/moorage/iplease"
 	ipdriver "github.com/moorage-dev/moorage/iplease/driver"
 	"github.com/moorage-dev/moorage/market"
+	"github.com/moorage-dev/moorage/provider/bidengine"
 )
 
 // A leased address is reserved when an order is bid on, bound when the manifest
@@ -22,6 +25,12 @@ import (
 type Addresses struct {
 	// Pools are asked in order; at least one.
 	Pools []iplease.Pool
+	// Refresh, where it is set, is asked every InventoryEvery what Pools are now,
+	// because others change them: the pools of a network ([ipdriver.PoolReporter]),
+	// or what something else has of them. What it returns takes the place of Pools;
+	// no claim moves. An error, and pools that cannot be, change nothing. What the
+	// provider publishes follows at its next start.
+	Refresh func(ctx context.Context) ([]iplease.Pool, error)
 	// Announcer makes the addresses reachable. The caller closes it after Run.
 	Announcer ipdriver.Announcer
 	// Cooling is how long an address rests before another tenant gets it; 0 means
@@ -65,6 +74,8 @@ type addressBook struct {
 	saving sync.Mutex
 	// wake asks for a look at what is parked.
 	wake chan struct{}
+	// pools are those of the table; only runAddresses has them.
+	pools []iplease.Pool
 
 	mu        sync.Mutex // guards all below; never held during a call-out
 	table     *iplease.Table
@@ -125,13 +136,17 @@ func openAddresses(cfg Config) (*addressBook, error) {
 	if err != nil {
 		return nil, fmt.Errorf("provider: addresses: %w", err)
 	}
-	for _, s := range strays {
-		cfg.Logger.Warn("a leased address is in no pool any more and stays until it is released", "address", s.Address, "claim", s.Claim.ID, "state", s.Claim.State)
-	}
+	warnOfStrays(cfg.Logger, strays)
 	return &addressBook{
-		cfg: *cfg.Addresses, store: store, wake: make(chan struct{}, 1), table: table,
+		cfg: *cfg.Addresses, store: store, wake: make(chan struct{}, 1), table: table, pools: cfg.Addresses.Pools,
 		announced: map[iplease.ClaimID]ipdriver.Announcement{}, refused: map[iplease.ClaimID]string{},
 	}, nil
+}
+
+func warnOfStrays(log *slog.Logger, strays []iplease.Stray) {
+	for _, s := range strays {
+		log.Warn("a leased address is in no pool any more and stays until it is released", "address", s.Address, "claim", s.Claim.ID, "state", s.Claim.State)
+	}
 }
 
 // change changes the table and writes what has changed. When it returns an error
@@ -182,6 +197,8 @@ func (p *Provider) runAddresses(ctx context.Context) error {
 	}
 	const tick = 5 * time.Second
 	due, all, money := time.NewTicker(tick), time.NewTicker(p.cfg.ResyncEvery), time.NewTicker(p.cfg.WithdrawEvery)
+	pools := time.NewTicker(p.cfg.InventoryEvery)
+	defer pools.Stop()
 	defer due.Stop()
 	defer all.Stop()
 	defer money.Stop()
@@ -193,6 +210,8 @@ func (p *Provider) runAddresses(ctx context.Context) error {
 			return ctx.Err()
 		case <-due.C:
 			err = p.expireAddresses(ctx)
+		case <-pools.C:
+			err = p.refreshPools(ctx)
 		case <-all.C:
 			err = p.resyncAddresses(ctx)
 		case <-p.addresses.wake:
@@ -238,6 +257,33 @@ func (p *Provider) runAnnouncer(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// refreshPools leases what there is to lease now.
+func (p *Provider) refreshPools(ctx context.Context) error {
+	b := p.addresses
+	if b.cfg.Refresh == nil {
+		return nil
+	}
+	pools, err := b.cfg.Refresh(ctx)
+	if err != nil {
+		return fmt.Errorf("read the pools of addresses: %w", err)
+	}
+	if reflect.DeepEqual(pools, b.pools) {
+		return nil
+	}
+	var strays []iplease.Stray
+	b.look(func(t *iplease.Table) { strays, err = t.SetPools(pools) })
+	if err != nil {
+		return err
+	}
+	b.pools = pools
+	p.cfg.Logger.Info("the pools of addresses have changed", "pools", len(pools))
+	warnOfStrays(p.cfg.Logger, strays)
+	p.retryDeclined(func(r bidengine.Reason) bool {
+		return addressesExhausted(r) || r.Code == bidengine.AddressesUnsuitable
+	})
+	return nil
 }
 
 // restAgain is how long an address goes on resting that could not be withdrawn.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/dynamic"
@@ -30,16 +31,20 @@ type IPFlags struct {
 	Interface string
 	MetalLB   bool
 	ParkPrice string
+	Cooling   time.Duration
 	Egress    bool
 }
 
 // Register adds the flags.
 func (f *IPFlags) Register(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.Pools, "ip-pool", nil, `addresses to lease, as NAME=RANGE[,RANGE...][;KEY=VALUE...], for example
-"public=203.0.113.16/28,2001:db8::/64;class=premium"; once for each pool`)
+	flags.StringArrayVar(&f.Pools, "ip-pool", nil, `addresses to lease, as NAME=RANGE[,RANGE...][,-RANGE...][;KEY=VALUE...][;WORD...], for example
+"public=203.0.113.16/28,-203.0.113.17,2001:db8::/64;class=premium": a range with "-" is never
+leased; the words are avoid-edges (nor .0, .255 and the first of an IPv6 /64) and only-by-name
+(for orders that name the pool); once for each pool`)
 	flags.StringVar(&f.Interface, "ip-interface", "", "interface on whose segment leased addresses are announced; empty keeps them on this host")
 	flags.BoolVar(&f.MetalLB, "ip-metallb", false, "with --cluster kube: lease the addresses of MetalLB's own pools; --ip-pool names some of them instead")
 	flags.StringVar(&f.ParkPrice, "ip-park-price", "30", "what parking an address costs per block, in each denomination; 0 parks none")
+	flags.DurationVar(&f.Cooling, "ip-cooling", iplease.DefaultCooling, "how long a released address rests before another tenant gets it")
 	flags.BoolVar(&f.Egress, "ip-egress", true, "connections of a workload leave from its leased address")
 }
 
@@ -49,6 +54,7 @@ type IPConfig struct {
 	Interface  string
 	MetalLB    bool // lease MetalLB's own pools
 	ParkPrices []market.Price
+	Cooling    time.Duration
 	Egress     bool
 }
 
@@ -62,7 +68,10 @@ func (c IPConfig) ipv6() bool {
 
 // Parse reads the flags.
 func (f IPFlags) Parse(denoms []string) (IPConfig, error) {
-	out := IPConfig{Interface: f.Interface, MetalLB: f.MetalLB, Egress: f.Egress}
+	out := IPConfig{Interface: f.Interface, MetalLB: f.MetalLB, Cooling: f.Cooling, Egress: f.Egress}
+	if f.Cooling <= 0 {
+		return out, fmt.Errorf("--ip-cooling: %s is not more than nothing", f.Cooling)
+	}
 	for _, text := range f.Pools {
 		p, err := parsePool(text)
 		if err != nil {
@@ -84,25 +93,42 @@ func (f IPFlags) Parse(denoms []string) (IPConfig, error) {
 
 // parsePool reads a pool as a flag gives it.
 func parsePool(text string) (iplease.Pool, error) {
-	spec, attributes, _ := strings.Cut(text, ";")
+	spec, rest, _ := strings.Cut(text, ";")
 	name, ranges, ok := strings.Cut(spec, "=")
 	if !ok || name == "" || ranges == "" {
-		return iplease.Pool{}, fmt.Errorf("pool %q: want NAME=RANGE[,RANGE...][;KEY=VALUE...]", text)
+		return iplease.Pool{}, fmt.Errorf("--ip-pool %q: want NAME=RANGE[,RANGE...][,-RANGE...][;KEY=VALUE...][;WORD...]", text)
 	}
 	p := iplease.Pool{Name: name}
 	for one := range strings.SplitSeq(ranges, ",") {
+		one, reserved := strings.CutPrefix(one, "-")
 		r, err := iplease.ParseRange(one)
 		if err != nil {
-			return p, fmt.Errorf("pool %q: %w", name, err)
+			return p, fmt.Errorf("--ip-pool %q: %w", name, err)
 		}
-		p.Ranges = append(p.Ranges, r)
+		if reserved {
+			p.Reserved = append(p.Reserved, r)
+		} else {
+			p.Ranges = append(p.Ranges, r)
+		}
 	}
-	if attributes == "" {
-		return p, nil
+	var attributes []string
+	for word := range strings.SplitSeq(rest, ";") {
+		switch {
+		case word == "avoid-edges":
+			p.AvoidEdges = true
+		case word == "only-by-name":
+			p.OnlyByName = true
+		case strings.Contains(word, "="):
+			attributes = append(attributes, word)
+		case word != "":
+			return p, fmt.Errorf("--ip-pool %q: %q is neither KEY=VALUE nor avoid-edges or only-by-name", name, word)
+		}
 	}
 	var err error
-	p.Attributes, err = ParseAttributes(strings.Split(attributes, ";"))
-	return p, err
+	if p.Attributes, err = ParseAttributes(attributes); err != nil {
+		return p, fmt.Errorf("--ip-pool %q: %w", name, err)
+	}
+	return p, nil
 }
 
 // announcer is an announcer with work of its own.
@@ -115,13 +141,16 @@ type announcer interface {
 // run on Kubernetes, else this host; nil when none are leased.
 func openAddresses(ctx context.Context, cfg SellerConfig, node string) (announcer, *provider.Addresses, error) {
 	ips, log := cfg.IPs, cfg.Logger.With("part", "addresses")
+	leased := &provider.Addresses{
+		Pools: ips.Pools, Cooling: ips.Cooling, ParkPrices: ips.ParkPrices, Egress: ips.Egress, DualFromOnePool: cfg.Kube != nil,
+	}
 	if len(ips.Pools) == 0 && !ips.MetalLB {
 		return nil, nil, nil
 	}
 	var a announcer
 	var err error
 	if cfg.Kube != nil {
-		a, ips.Pools, err = openMetalLB(ctx, *cfg.Kube, ips.Pools, log)
+		a, err = openMetalLB(ctx, *cfg.Kube, leased, log)
 	} else {
 		sum := sha256.Sum256([]byte(cfg.Home)) // programs with different homes share a host
 		a, err = layer2.New(layer2.Config{
@@ -132,29 +161,37 @@ func openAddresses(ctx context.Context, cfg SellerConfig, node string) (announce
 	if err != nil {
 		return nil, nil, fmt.Errorf("leased addresses: %w", err)
 	}
-	return a, &provider.Addresses{Pools: ips.Pools, Announcer: a, ParkPrices: ips.ParkPrices, Egress: ips.Egress, DualFromOnePool: cfg.Kube != nil}, nil
+	leased.Announcer = a
+	return a, leased, nil
 }
 
-// openMetalLB opens the announcer of a Kubernetes cluster; without pools those of
-// MetalLB are leased.
-func openMetalLB(ctx context.Context, k kube.Config, pools []iplease.Pool, log *slog.Logger) (announcer, []iplease.Pool, error) {
+// openMetalLB opens the announcer of a Kubernetes cluster and has its pools leased
+// as they are at any time, where none are named.
+func openMetalLB(ctx context.Context, k kube.Config, leased *provider.Addresses, log *slog.Logger) (announcer, error) {
 	client, err := kubernetes.NewForConfig(k.REST)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	objects, err := dynamic.NewForConfig(k.REST)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	a, err := metallb.New(metallb.Config{Client: client, Dynamic: objects, Place: place, Instance: k.Instance, Log: log})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	seen, err := a.Pools(ctx)
-	if err != nil {
-		return nil, nil, errors.Join(err, a.Close())
+	named := leased.Pools
+	leased.Refresh = func(ctx context.Context) ([]iplease.Pool, error) {
+		seen, err := a.Pools(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return poolsOf(named, seen), nil
 	}
-	return a, poolsOf(pools, seen), nil
+	if leased.Pools, err = leased.Refresh(ctx); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
 }
 
 // poolsOf returns the pools that are named, else those that MetalLB has, without
