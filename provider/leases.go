@@ -241,7 +241,7 @@ func (p *Provider) keepWorkload(ctx context.Context, lease market.Lease, r Recor
 	}
 	p.noteStatus(lease.ID, status)
 	_, err = p.judge(ctx, lease, troubleOf(status.State))
-	return err
+	return errors.Join(err, p.settle(lease.ID, r, status))
 }
 
 // catchUpWith puts a record in force that is older than what the cluster runs, as

@@ -27,5 +27,6 @@
 //
 // It knows no prices, no addresses and no provider attributes; package
 // provider/bidengine does. It does not move what runs: when nodes vanish or
-// shrink, [Ledger.Displaced] says which reservations no longer hold.
+// shrink, [Ledger.Displaced] says which reservations no longer hold, and where a
+// cluster runs something elsewhere than promised, [Ledger.Settle] follows.
 package inventory
