@@ -7,12 +7,15 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -174,14 +177,32 @@ func TestAKillInAnyPhaseOnKubernetesIsAPauseForTheTenant(t *testing.T) {
 
 // TestALeasedAddressOnKubernetesIsWithheldMovedAndParked has the same walk as
 // hosts have, with addresses that MetalLB announces on the segment of two nodes.
+// One of them goes to somebody else after the provider's start.
 func TestALeasedAddressOnKubernetesIsWithheldMovedAndParked(t *testing.T) {
 	needContainers(t)
 	c := kubetest.Start(t, kubetest.Options{Nodes: 2, Router: true, Policies: true, MetalLB: true})
 	s := newOnKubernetes(t, c, "--ip-metallb")
-	s.walkAnAddress(pair{"192.168.77.200", "fd77::200"})
+	takeAddress(t, c, "192.168.77.200")
+	s.eventually("the provider knows", func() bool { return strings.Contains(s.provider.output(), "pools of addresses have changed") })
+	s.walkAnAddress(pair{"192.168.77.201", "fd77::200"})
 	anchors, err := c.Client().CoreV1().Services("moorage-addresses").List(t.Context(), metav1.ListOptions{})
 	require.NoError(t, err)
 	assert.Empty(t, anchors.Items, "MetalLB has every address back")
+}
+
+// takeAddress has MetalLB give an address to a Service of somebody else.
+func takeAddress(t *testing.T, c *kubetest.Cluster, at string) {
+	t.Helper()
+	services := c.Client().CoreV1().Services("default")
+	_, err := services.Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "foreign", Annotations: map[string]string{"metallb.io/loadBalancerIPs": at}},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Port: 80}}},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		s, err := services.Get(t.Context(), "foreign", metav1.GetOptions{})
+		return err == nil && len(s.Status.LoadBalancer.Ingress) == 1 && s.Status.LoadBalancer.Ingress[0].IP == at
+	}, time.Minute, 100*time.Millisecond)
 }
 
 func TestOneRunOnKubernetesGoesFromOrderToABalanceThatAddsUp(t *testing.T) {
