@@ -52,6 +52,12 @@ func live(b *testing.B, o render.Object) metav1.Object {
 		return nil
 	}
 	require.NoError(b, json.Unmarshal(o.Body, v))
+	switch v := v.(type) { // as the server does
+	case *appsv1.Deployment:
+		v.Spec.Template.Spec.DeprecatedServiceAccount = v.Spec.Template.Spec.ServiceAccountName
+	case *appsv1.StatefulSet:
+		v.Spec.Template.Spec.DeprecatedServiceAccount = v.Spec.Template.Spec.ServiceAccountName
+	}
 	return v
 }
 
