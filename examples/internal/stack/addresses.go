@@ -111,6 +111,11 @@ func parsePool(text string) (iplease.Pool, error) {
 			p.Ranges = append(p.Ranges, r)
 		}
 	}
+	for _, r := range p.Reserved {
+		if !slices.ContainsFunc(p.Ranges, func(o iplease.Range) bool { return o.Contains(r.First) || r.Contains(o.First) }) {
+			return p, fmt.Errorf("--ip-pool %q: -%s is in none of the ranges", name, r)
+		}
+	}
 	var attributes []string
 	for word := range strings.SplitSeq(rest, ";") {
 		switch {

@@ -49,6 +49,7 @@ func TestAPoolIsReadFromAFlag(t *testing.T) {
 		"public=203.0.113.0/33":           `range "203.0.113.0/33"`,
 		"public=203.0.113.0/24;avoid":     `"avoid" is neither`,
 		"public=203.0.113.0/24;=premium":  "want key=value",
+		"public=203.0.113.0/24,-10.0.0.1": "-10.0.0.1 is in none",
 		"public=203.0.113.0/24,-premises": `range "premises"`,
 	} {
 		_, err := parsePool(text)
