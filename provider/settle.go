@@ -13,7 +13,7 @@ func (p *Provider) settle(lease market.LeaseID, r Record, status driver.Status) 
 	seats := seatsOf(r, status)
 	key := lease.OrderID.String()
 	p.mu.Lock()
-	_, moved := p.ledger.Settle(key, seats)
+	moved := p.ledger.Settle(key, seats)
 	p.mu.Unlock()
 	if !moved {
 		return nil

@@ -59,6 +59,34 @@ func BenchmarkReserve(b *testing.B) {
 	}
 }
 
+// BenchmarkSettle is what looking at a lease of thirty replicas costs that run
+// where they are promised, and that run elsewhere.
+func BenchmarkSettle(b *testing.B) {
+	for _, n := range []int{100, 1000, 10_000} {
+		l := large(b, n)
+		p, reasons := l.Reserve("k", benchmarkGroups()["ten units"])
+		require.Empty(b, reasons)
+		var here, there []inventory.Seat
+		for i, a := range p.Assignments {
+			here = append(here, inventory.Seat{Unit: a.Unit, Node: a.Node})
+			there = append(there, inventory.Seat{Unit: a.Unit, Node: fmt.Sprintf("node-%05d", n-1-i)})
+		}
+		b.Run(fmt.Sprintf("%d nodes/as promised", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				l.Settle("k", here)
+			}
+		})
+		b.Run(fmt.Sprintf("%d nodes/all elsewhere and back", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				l.Settle("k", there)
+				l.Settle("k", here)
+			}
+		})
+	}
+}
+
 func TestNothingIsAllocatedPerNode(t *testing.T) {
 	count := func(n int) float64 {
 		l := large(t, n)

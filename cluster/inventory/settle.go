@@ -17,13 +17,9 @@ type Seat struct {
 // order. A replica whose room is not free there stays where it is promised, so
 // that no node is ever promised more than it has; so do replicas that do not run,
 // and seats beyond those promised are passed over. A replica that moves gets cards
-// of the same kind there. It returns what is promised then, and whether that has
-// changed.
-func (g *Ledger) Settle(key string, seats []Seat) (Placement, bool) {
-	old, ok := g.entries[key]
-	if !ok {
-		return Placement{}, false
-	}
+// of the same kind there. It reports whether anything moved.
+func (g *Ledger) Settle(key string, seats []Seat) bool {
+	old := g.entries[key]
 	open := map[Seat]int{}
 	for _, s := range seats {
 		open[s]++
@@ -36,16 +32,20 @@ func (g *Ledger) Settle(key string, seats []Seat) (Placement, bool) {
 			astray = append(astray, i)
 		}
 	}
+	if len(astray) == 0 {
+		return false
+	}
 	free := slices.SortedFunc(maps.Keys(open), func(a, b Seat) int {
 		return cmp.Or(cmp.Compare(a.Unit, b.Unit), cmp.Compare(a.Node, b.Node))
 	})
 	p := Placement{slices.Clone(old.Assignments)}
+	all := len(astray)
 	for before := -1; before != len(astray); { // one that moves may make room for another
 		before = len(astray)
 		astray = slices.DeleteFunc(astray, func(i int) bool { return g.seat(&p.Assignments[i], free, open) })
 	}
 	g.entries[key] = p
-	return p.clone(), !slices.EqualFunc(p.Assignments, old.Assignments, func(a, b Assignment) bool { return a.Node == b.Node })
+	return len(astray) < all
 }
 
 // seat moves an assignment to the first of the open seats with room for it.
