@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -26,9 +25,16 @@ func TestPoolsThatOthersChangeAreFollowed(t *testing.T) {
 			now.Store(&pools)
 		}
 		set("203.0.113.1")
+		var asked atomic.Int64
+		followed := func() { // what was set before is in force after the next answer
+			t.Helper()
+			before := asked.Load()
+			eventually(t, "the pools are asked for again", func() bool { return asked.Load() > before+1 })
+		}
 		w.start(func(c *provider.Config) {
 			l.lease(c)
 			c.Addresses.Refresh = func(context.Context) ([]iplease.Pool, error) {
+				asked.Add(1)
 				if pools := now.Load(); pools != nil {
 					return *pools, nil
 				}
@@ -44,7 +50,7 @@ func TestPoolsThatOthersChangeAreFollowed(t *testing.T) {
 		})
 
 		now.Store(nil)
-		time.Sleep(3 * provider.DefaultInventoryEvery) // virtual
+		followed()
 		assert.NotEmpty(t, w.tells(orders[0]))
 		assert.Equal(t, first, l.leads("203.0.113.1", iplease.TCP, 80), "an error changes nothing")
 
@@ -52,17 +58,17 @@ func TestPoolsThatOthersChangeAreFollowed(t *testing.T) {
 		eventually(t, "the order is bid on after all", func() bool { return len(w.tells(orders[0])) == 0 })
 
 		set("203.0.113.9") // the network takes both back
-		time.Sleep(3 * provider.DefaultInventoryEvery)
+		followed()
 		assert.Equal(t, first, l.leads("203.0.113.1", iplease.TCP, 80), "no claim moves")
 		assert.Equal(t, api.IPBound, w.status(first).IPs[0].State)
 		_, third := w.deployIP(ipPlan(t, "V=3", "three"))
 		eventually(t, "what is new is leased", func() bool { return l.leads("203.0.113.9", iplease.TCP, 80) == third })
 
 		set("203.0.113.9", "203.0.113.9") // cannot be
-		time.Sleep(3 * provider.DefaultInventoryEvery)
+		followed()
 		assert.Equal(t, third, l.leads("203.0.113.9", iplease.TCP, 80))
 		set("203.0.113.9", "203.0.113.10")
-		time.Sleep(2 * provider.DefaultInventoryEvery)
+		followed()
 		_, fourth := w.deployIP(ipPlan(t, "V=4", "four"))
 		eventually(t, "and followed again", func() bool { return l.leads("203.0.113.10", iplease.TCP, 80) == fourth })
 	})

@@ -209,7 +209,9 @@ type ForwardedPort struct {
 
 // ReplicaStatus is what is observed of one container.
 type ReplicaStatus struct {
-	Index    uint32
+	Index uint32
+	// Node is the name that Nodes has for where the replica is, "" before it is on
+	// one: the provider's ledger follows it.
 	Node     string
 	State    State
 	Reason   string

@@ -146,11 +146,11 @@ type announcer interface {
 // run on Kubernetes, else this host; nil when none are leased.
 func openAddresses(ctx context.Context, cfg SellerConfig, node string) (announcer, *provider.Addresses, error) {
 	ips, log := cfg.IPs, cfg.Logger.With("part", "addresses")
-	leased := &provider.Addresses{
-		Pools: ips.Pools, Cooling: ips.Cooling, ParkPrices: ips.ParkPrices, Egress: ips.Egress, DualFromOnePool: cfg.Kube != nil,
-	}
 	if len(ips.Pools) == 0 && !ips.MetalLB {
 		return nil, nil, nil
+	}
+	leased := &provider.Addresses{
+		Pools: ips.Pools, Cooling: ips.Cooling, ParkPrices: ips.ParkPrices, Egress: ips.Egress, DualFromOnePool: cfg.Kube != nil,
 	}
 	var a announcer
 	var err error
@@ -170,8 +170,8 @@ func openAddresses(ctx context.Context, cfg SellerConfig, node string) (announce
 	return a, leased, nil
 }
 
-// openMetalLB opens the announcer of a Kubernetes cluster and has its pools leased
-// as they are at any time, where none are named.
+// openMetalLB opens the announcer of a Kubernetes cluster. The pools that are named,
+// else those that MetalLB has, are leased without what others have at the time.
 func openMetalLB(ctx context.Context, k kube.Config, leased *provider.Addresses, log *slog.Logger) (announcer, error) {
 	client, err := kubernetes.NewForConfig(k.REST)
 	if err != nil {
